@@ -1,0 +1,297 @@
+"""The one composition root: everything is made and joined here, and nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from bridge.clock import Clock, SystemClock
+from bridge.config import Settings
+from bridge.dicom.ae import DicomServer
+from bridge.dicom.document import bulkdata, describe
+from bridge.dicom.files import Archive
+from bridge.errors import BridgeError
+from bridge.fhir.ehr import FhirEhr
+from bridge.hl7.receive import FeedReceiver
+from bridge.mapping import MappingContext, Mappings, default_directory
+from bridge.run.role import STORE_BROKEN, Ending, Role
+from bridge.run.scheduler import Ticker
+from bridge.run.worker import Loop
+from bridge.smart.client import SmartClient
+from bridge.store import audit, studies
+from bridge.store.db import Database
+from bridge.web.dicomweb import dicomweb_blueprint
+from bridge.web.factory import create_public_app, create_viewer_app
+from bridge.web.ports import Deps
+from bridge.web.server import WebServer
+from bridge.web.viewer.serve import viewer_blueprint
+from bridge.workflow.acquiring import Acquiring
+from bridge.workflow.context import Context
+from bridge.workflow.housekeeping import Housekeeping
+from bridge.workflow.intake import Intake
+from bridge.workflow.launching import LaunchDesk
+from bridge.workflow.matching import Matching
+from bridge.workflow.performing import PerformedSteps
+from bridge.workflow.publishing import Publisher
+from bridge.workflow.viewing import Viewing
+from bridge.workflow.worklist import WorklistDesk
+
+HEARTBEAT_SECONDS = 5.0
+SILENT_AFTER = timedelta(seconds=20)
+DRAIN_SECONDS = 25.0
+
+
+def prepare_folders(settings: Settings) -> None:
+    """The data folder and what is in it, for nobody else's eyes."""
+    for folder in (settings.data, run_folder(settings), settings.archive):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+
+
+def run_folder(settings: Settings) -> Path:
+    return settings.data / "run"
+
+
+def open_database(settings: Settings, on_broken: Callable[[], None] = lambda: None) -> Database:
+    secret = settings.database.password_file
+    password = secret.read_text().strip() if secret else None
+    return Database(settings.database.url, settings.data, password=password, on_broken=on_broken)
+
+
+def load_mappings(settings: Settings) -> Mappings:
+    """Raises `ConfigurationError` with every fault of the mapping files."""
+    defaults = settings.defaults
+    context = MappingContext(
+        settings.site.zone,
+        settings.issuers,
+        default_patient_issuer=defaults.patient_issuer,
+        default_placer_issuer=defaults.placer_issuer,
+        default_filler_issuer=defaults.filler_issuer,
+        default_accession_issuer=defaults.accession_issuer,
+        preferred_patient_issuer=defaults.patient_issuer,
+    )
+    return Mappings.load(default_directory(), settings.site.mapping_overlay or None, context)
+
+
+class Process:
+    """What every role's process holds: the store, the clock, and a heartbeat."""
+
+    def __init__(self, settings: Settings, ending: Ending, clock: Clock | None = None) -> None:
+        prepare_folders(settings)
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.ending = ending
+        self.database = open_database(settings, lambda: ending.ask(STORE_BROKEN))
+        self.context = Context(self.database, settings, self.clock)
+        self.ticker = Ticker()
+
+    def beat(self, role: str) -> None:
+        """Say that the role lives; a failure shows as silence."""
+        try:
+            self.database.write(lambda c: audit.note_activity(c, "role", role, self.clock.now()))
+        except BridgeError:
+            return
+
+
+class Hl7Role:
+    name = "hl7"
+
+    def __init__(self, process: Process) -> None:
+        mappings = load_mappings(process.settings)
+        intake = Intake(process.context)
+        self._process = process
+        self._feeds = {
+            feed.name: FeedReceiver(feed, mappings, intake, process.clock) for feed in process.settings.hl7.feed
+        }
+        self._beat = _heart(process, self.name)
+
+    def start(self) -> dict[str, int]:
+        for feed in self._feeds.values():
+            feed.listener.start()
+        self._beat.start()
+        return {f"hl7.{name}": feed.listener.port for name, feed in self._feeds.items()}
+
+    def stop(self) -> None:
+        for feed in self._feeds.values():
+            feed.listener.drain(DRAIN_SECONDS)
+        self._beat.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _DicomServices:
+    worklist: WorklistDesk
+    performing: PerformedSteps
+    acquiring: Acquiring
+    broken: Callable[[], None]
+
+
+class DicomRole:
+    name = "dicom"
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        services = _DicomServices(
+            WorklistDesk(process.context),
+            PerformedSteps(process.context),
+            Acquiring(process.context),
+            lambda: process.ending.ask(STORE_BROKEN),
+        )
+        self._server = DicomServer(process.settings, services, process.clock)
+        self._beat = _heart(process, self.name)
+
+    def start(self) -> dict[str, int]:
+        # Files without a row are answers that never left: their senders send again.
+        with self._process.database.read() as connection:
+            Archive(self._process.settings.archive).sweep(lambda name: studies.file_known(connection, name))
+        self._server.start()
+        self._beat.start()
+        return {"dicom": self._server.port}
+
+    def stop(self) -> None:
+        self._server.drain(DRAIN_SECONDS)
+        self._server.stop()
+        self._beat.stop()
+
+
+class WebRole:
+    name = "web"
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        settings = process.settings
+        web = settings.web
+        viewing = Viewing(process.context, describe, bulkdata)
+        smart = SmartClient(
+            settings.launch.smart,
+            settings.issuers,
+            redirect_uri=f"{web.public_url}/launch/callback",
+            clock=process.clock,
+        )
+        self._deps = Deps(
+            settings=settings,
+            desk=LaunchDesk(process.context),
+            clock=process.clock,
+            smart=smart,
+            ready=self._ready,
+            viewer=(
+                lambda session: dicomweb_blueprint(viewing, session, clock=process.clock),
+                lambda _session: viewer_blueprint(
+                    settings.data / "viewer", investigational_banner=settings.viewer.investigational_banner
+                ),
+            ),
+        )
+        self._public = WebServer(web.host, web.port, threads=max(2, web.threads // 3))
+        self._viewer = WebServer(web.viewer_host, web.viewer_port, threads=web.threads)
+        self._beat = _heart(process, self.name)
+
+    def start(self) -> dict[str, int]:
+        ports = {"web.public": self._public.bind(), "web.viewer": self._viewer.bind()}
+        self._public.start(create_public_app(self._deps))
+        self._viewer.start(create_viewer_app(self._deps))
+        self._beat.start()
+        return ports
+
+    def stop(self) -> None:
+        self._public.stop()
+        self._viewer.stop()
+        self._beat.stop()
+
+    def _ready(self) -> Mapping[str, bool]:
+        return readiness(self._process.database, self._process.settings, self._process.clock)
+
+
+class WorkerRole:
+    name = "worker"
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        context = process.context
+        acquiring, matching = Acquiring(context), Matching(context)
+        housekeeping = Housekeeping(context, describe)
+        wado = f"{process.settings.web.viewer_url}/dicom-web"
+        self._publisher = Publisher(
+            context,
+            {
+                ehr.name: FhirEhr(ehr, context.issuers, wado, clock=process.clock)
+                for ehr in process.settings.ehr
+                if ehr.imaging_study != "off"
+            },
+        )
+        self._deciding = Loop(
+            "deciding", (acquiring.complete_due, matching.judge_due, self._publisher.publish_due), idle_seconds=0.5
+        )
+        self._describing = Loop("describing", (housekeeping.describe_due,), idle_seconds=1.0)
+        self._checkpoints = Loop("checkpoints", (_nothing_done(housekeeping.checkpoint),), idle_seconds=1.0)
+        self._beat = _heart(process, self.name)
+
+    def start(self) -> dict[str, int]:
+        for loop in (self._deciding, self._describing, self._checkpoints, self._beat):
+            loop.start()
+        self._process.ticker.every(0.5, self._deciding.wake)
+        self._process.ticker.start()
+        return {}
+
+    def stop(self) -> None:
+        self._process.ticker.stop()
+        for loop in (self._deciding, self._describing, self._checkpoints, self._beat):
+            loop.stop()
+        self._publisher.close()
+
+
+ROLES: dict[str, Callable[[Process], Role]] = {
+    "hl7": Hl7Role,
+    "dicom": DicomRole,
+    "web": WebRole,
+    "worker": WorkerRole,
+}
+
+
+class AllRoles:
+    """Every role in one process (`--in-process`): for debugging, and where SQLite is too old for several."""
+
+    name = "all"
+
+    def __init__(self, process: Process, names: tuple[str, ...]) -> None:
+        self._roles = [ROLES[name](process) for name in names]
+
+    def start(self) -> dict[str, int]:
+        ports: dict[str, int] = {}
+        for role in self._roles:
+            ports |= role.start()
+        return ports
+
+    def stop(self) -> None:
+        for role in self._roles:
+            role.stop()
+
+
+def readiness(database: Database, settings: Settings, clock: Clock) -> dict[str, bool]:
+    """Whether the service can do its work: the store answers, the disk has room, every role has been heard of."""
+    checks = dict.fromkeys(("store", "disk", *(f"role.{name}" for name in ROLES)), False)
+    checks["disk"] = shutil.disk_usage(settings.archive).free >= settings.storage.min_free_bytes
+    try:
+        with database.read() as connection:
+            beats = {r["name"]: r["at"] for r in audit.activities(connection) if r["kind"] == "role"}
+    except BridgeError:
+        return checks
+    checks["store"] = True
+    for name in ROLES:
+        at = beats.get(name)
+        checks[f"role.{name}"] = at is not None and clock.now() - at <= SILENT_AFTER  # type: ignore[operator]
+    return checks
+
+
+def _heart(process: Process, name: str) -> Loop:
+    return Loop(f"heart-{name}", (_nothing_done(lambda: process.beat(name)),), idle_seconds=HEARTBEAT_SECONDS)
+
+
+def _nothing_done(step: Callable[[], None]) -> Callable[[], int]:
+    """A step that is done at its own pace, not again at once."""
+
+    def run() -> int:
+        step()
+        return 0
+
+    return run

@@ -1,0 +1,301 @@
+"""`bridge`: set up, run, look, and mend. Commands that look read; what changes something says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bridge import __version__, log
+from bridge.clock import SystemClock
+from bridge.config import Settings
+from bridge.errors import BridgeError, ConfigurationError
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_CONFIG = "config/bridge.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    config: Path
+
+
+def _plain_errors(command: F) -> F:
+    """A fault of the site's making is told in plain lines, not as a trace."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ConfigurationError as fault:
+            for line in fault.faults:
+                click.secho(line, fg="red", err=True)
+            sys.exit(2)
+        except BridgeError as fault:
+            click.secho(f"{fault.code}: {fault}{f' ({fault.where})' if fault.where else ''}", fg="red", err=True)
+            sys.exit(1)
+
+    return run  # type: ignore[return-value]
+
+
+@click.group()
+@click.version_option(__version__, prog_name="bridge")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    envvar="BRIDGE_CONFIG",
+    show_default=True,
+    help="The site's settings.",
+)
+@click.pass_context
+def main(context: click.Context, config: Path) -> None:
+    """From an HL7 order to an image opened from the chart."""
+    context.obj = _Given(config)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("."))
+@_plain_errors
+def init(folder: Path) -> None:
+    """Write FOLDER/config/bridge.toml and the secrets it names (mode 0600). Nothing that exists is changed."""
+    from bridge.initialise import initialise
+
+    for path, what in initialise(folder):
+        click.echo(f"{what:<10} {path}")
+
+
+@main.command()
+@click.option("--role", "roles", multiple=True, help="Run only these roles (hl7, dicom, web, worker).")
+@click.option("--in-process", is_flag=True, help="All roles in this one process, for debugging.")
+@click.pass_obj
+@_plain_errors
+def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
+    """Run the bridge until SIGTERM: the supervisor and its roles."""
+    from bridge import app
+    from bridge.run.role import Ending, run_role
+    from bridge.run.supervisor import DataFolderLock, Supervisor
+    from bridge.store.db import sqlite_sound_for_processes, sqlite_version
+    from bridge.store.migrate import migrate
+
+    settings = Settings.load(given.config)
+    log.set_up(settings.log.level)
+    names = roles or tuple(app.ROLES)
+    if unknown := set(names) - set(app.ROLES):
+        raise ConfigurationError([f"no such role: {name}" for name in sorted(unknown)])
+    app.load_mappings(settings)
+    app.prepare_folders(settings)
+    if not settings.database.url and not in_process and not sqlite_sound_for_processes():
+        version = ".".join(map(str, sqlite_version()))
+        raise ConfigurationError([f"SQLite {version} cannot be shared by processes: use --in-process, or PostgreSQL"])
+    lock = DataFolderLock(app.run_folder(settings)) if not roles else None
+    database = app.open_database(settings)
+    migrate(database)
+    database.close()
+    if in_process:
+        ending = Ending()
+        process = app.Process(settings, ending)
+        status = run_role(app.AllRoles(process, names), app.run_folder(settings), ending, pipe=False)
+        process.database.close()
+    else:
+        config = str(given.config.resolve())
+        commands = {name: [sys.executable, "-m", "bridge.cli", "--config", config, "role", name] for name in names}
+        status = Supervisor(commands).run()
+    if lock:
+        lock.close()
+    sys.exit(status)
+
+
+@main.command(hidden=True)
+@click.argument("name")
+@click.pass_obj
+@_plain_errors
+def role(given: _Given, name: str) -> None:
+    """One role, as the supervisor starts it: ends when its standard input closes."""
+    from bridge import app
+    from bridge.run.role import Ending, run_role
+
+    settings = Settings.load(given.config)
+    log.set_up(settings.log.level)
+    ending = Ending()
+    process = app.Process(settings, ending)
+    status = run_role(app.ROLES[name](process), app.run_folder(settings), ending, pipe=True)
+    process.database.close()
+    sys.exit(status)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_obj
+@_plain_errors
+def status(given: _Given, as_json: bool) -> None:
+    """Roles, feeds, devices, queues and what waits for a person."""
+    from bridge import report
+
+    settings = Settings.load(given.config)
+    facts = report.status(settings, SystemClock())
+    click.echo(json.dumps(facts, default=str, indent=2) if as_json else report.render_status(facts, settings))
+    sys.exit(0 if facts["ready"] else 1)
+
+
+@main.command()
+@click.pass_obj
+def check(given: _Given) -> None:
+    """Configuration, mappings, database, ports and library versions: every fault at once."""
+    from bridge import report
+
+    faults, notes = report.check(given.config)
+    for note in notes:
+        click.echo(f"  {note}")
+    for fault in faults:
+        click.secho(f"✗ {fault}", fg="red")
+    if not faults:
+        click.secho("✓ no faults found", fg="green")
+    sys.exit(1 if faults else 0)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--all", "everything", is_flag=True, help="Also the fields that the message leaves empty.")
+@click.pass_obj
+@_plain_errors
+def explain(given: _Given, file: Path, as_json: bool, everything: bool) -> None:
+    """What the bridge reads from a message, and which path, table row and mapping line gave each value."""
+    from bridge import app
+    from bridge.hl7.explain import explain as explain_message
+    from bridge.mapping.explain import render
+
+    settings = Settings.load(given.config) if given.config.exists() else Settings()
+    explanation = explain_message(file.read_bytes(), app.load_mappings(settings))
+    if as_json:
+        click.echo(json.dumps(explanation.as_json(), default=str, indent=2, ensure_ascii=False))
+    else:
+        click.echo(render(explanation, colour=sys.stdout.isatty(), empty=everything))
+    sys.exit(1 if explanation.refusal else 0)
+
+
+@main.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+@_plain_errors
+def review(context: click.Context, as_json: bool) -> None:
+    """What waits for a person, oldest first."""
+    if context.invoked_subcommand:
+        return
+    from bridge import report
+
+    settings = Settings.load(context.obj.config)
+    entries = report.reviews(settings)
+    click.echo(json.dumps(entries, default=str, indent=2) if as_json else report.render_reviews(entries, settings))
+
+
+@review.command("link")
+@click.argument("study", type=int)
+@click.argument("order", type=int)
+@click.pass_context
+@_plain_errors
+def review_link(context: click.Context, study: int, order: int) -> None:
+    """Tie STUDY to ORDER (their numbers as `bridge review` prints them)."""
+    _change(context, lambda matching: matching.link(study, order, _who()), f"study {study} is linked to order {order}")
+
+
+@review.command("unlink")
+@click.argument("study", type=int)
+@click.option("--reason", required=True)
+@click.pass_context
+@_plain_errors
+def review_unlink(context: click.Context, study: int, reason: str) -> None:
+    """Undo the link of STUDY; it waits for review again."""
+    _change(context, lambda matching: matching.unlink(study, _who(), reason), f"study {study} is linked to no order")
+
+
+def _who() -> str:
+    return f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"
+
+
+def _change(context: click.Context, act: Callable[[Any], None], done: str) -> None:
+    """A change by a person, through the store's own door and behind the turnstile like any role's."""
+    from bridge import app
+    from bridge.workflow.context import Context
+    from bridge.workflow.matching import Matching
+
+    settings = Settings.load(context.find_root().obj.config)
+    database = app.open_database(settings)
+    try:
+        act(Matching(Context(database, settings, SystemClock())))
+    finally:
+        database.close()
+    click.echo(done)
+
+
+@main.command()
+@click.argument("study_instance_uid")
+@click.option("--minutes", type=float, help="How long it opens; at most launch.link_minutes.")
+@click.pass_obj
+@_plain_errors
+def link(given: _Given, study_instance_uid: str, minutes: float | None) -> None:
+    """A single-use link to a study, which asks whoever opens it to log in at the EHR first."""
+    from bridge import app
+    from bridge.workflow.context import Context
+    from bridge.workflow.launching import LaunchDesk
+
+    settings = Settings.load(given.config)
+    most = settings.launch.link_minutes
+    database = app.open_database(settings)
+    try:
+        desk = LaunchDesk(Context(database, settings, SystemClock()))
+        life = min(minutes or most, most) * 60
+        opaque = desk.make_link("cli", None, study_instance_uid, secrets.token_urlsafe(16), life)
+    finally:
+        database.close()
+    click.echo(f"{settings.web.public_url}/s/{opaque}")
+
+
+@main.group()
+def viewer() -> None:
+    """The OHIF viewer's files."""
+
+
+@viewer.command("install")
+@click.pass_obj
+@_plain_errors
+def viewer_install(given: _Given) -> None:
+    """Fetch the pinned viewer by npm, trim it and put it into the data folder."""
+    from bridge.web.viewer.install import install
+
+    settings = Settings.load(given.config)
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o750)
+    install(settings.data / "viewer", _progress)
+
+
+def _progress(step: str, done: int, total: int) -> None:
+    if not sys.stderr.isatty():
+        if done in (0, total):
+            click.echo(f"viewer: {step} {done}/{total}", err=True)
+        return
+    width = max(10, min(40, shutil.get_terminal_size().columns - 40))
+    filled = width * done // max(total, 1)
+    click.echo(f"\r{step:<24.24} [{'█' * filled}{'·' * (width - filled)}] {done}/{total} ", nl=done >= total, err=True)
+
+
+def _add_sandbox() -> None:
+    from bridge.sandbox.cli import sandbox
+
+    main.add_command(sandbox)
+
+
+_add_sandbox()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""The site's settings: one TOML file, environment overrides, every fault at once.
+
+`Settings.load(path)` reads `config/bridge.toml`'s form. A variable `BRIDGE_HL7__ALARM=...` overrides a scalar
+(`__` goes one level down). Unknown keys are faults. Secrets are named by `..._file` and never stand in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bridge.domain.identity import Issuer, Issuers
+from bridge.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "BRIDGE_"
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0)]
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\x7f]+$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(Section):
+    name: str = "Imaging Bridge"
+    time_zone: str = "UTC"
+    mapping_overlay: str = ""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError("not an IANA time zone") from None
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+class IssuerSetting(Section):
+    name: str
+    namespace: str = ""
+    universal_id: str = ""
+    universal_id_type: str = ""
+    system: str = ""
+
+
+class Defaults(Section):
+    """The authority meant by a sender that names none."""
+
+    patient_issuer: str = ""
+    accession_issuer: str = ""
+    placer_issuer: str = ""
+    filler_issuer: str = ""
+
+
+class Feed(Section):
+    """One MLLP listener. `charset_override` beats MSH-18; `charset_default` stands in for an empty one."""
+
+    name: str
+    host: str = "127.0.0.1"
+    port: Port = 2575
+    allow_from: tuple[str, ...] = ()
+    charset_override: str = ""
+    charset_default: str = ""
+    processing_ids: tuple[str, ...] = ("P", "T", "D")
+    unsupported: Literal["AR", "AA"] = "AR"
+    lenient_framing: bool = False
+    max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024)
+    max_connections: int = Field(64, ge=1)
+    max_connections_per_address: int = Field(16, ge=1)
+    idle_seconds: Seconds = 3600
+    message_seconds: Seconds = 30
+
+
+class Hl7(Section):
+    feed: tuple[Feed, ...] = (Feed(name="ris"),)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({f.name for f in self.feed}) != len(self.feed):
+            raise ValueError("two feeds have the same name")
+        return self
+
+
+class Station(Section):
+    """A row of the station table: the step goes to `ae_titles` when every condition given here holds ('' = any)."""
+
+    ae_titles: tuple[AeTitle, ...] = Field(min_length=1)
+    modality: str = ""
+    room: str = ""
+    department: str = ""
+    procedure: str = ""
+    name: Annotated[str, Field(max_length=16)] = ""
+    location: Annotated[str, Field(max_length=16)] = ""
+
+
+class DicomPeer(Section):
+    """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says."""
+
+    ae_title: AeTitle
+    addresses: tuple[str, ...] = ()
+    may: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo", "worklist", "mpps", "store"})
+    character_set: str = "ISO_IR 192"
+    patient_issuer: str = ""
+    accession_issuer: str = ""
+    own_worklist_only: bool = False
+
+
+class Dicom(Section):
+    ae_title: AeTitle = "BRIDGE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    unknown_peers: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo"})
+    require_called_ae_title: bool = True
+    max_associations: int = Field(64, ge=1)
+    max_pdu_bytes: int = Field(131072, ge=4096)
+    network_seconds: Seconds = 60
+    character_set: str = "ISO_IR 192"
+    peer: tuple[DicomPeer, ...] = ()
+
+    def peer_of(self, ae_title: str) -> DicomPeer:
+        for peer in self.peer:
+            if peer.ae_title == ae_title:
+                return peer
+        return DicomPeer.model_construct(
+            ae_title=ae_title,
+            addresses=(),
+            may=self.unknown_peers,
+            character_set=self.character_set,
+            patient_issuer="",
+            accession_issuer="",
+            own_worklist_only=False,
+        )
+
+
+class Worklist(Section):
+    show_started: bool = False
+    limit: int = Field(500, ge=1)
+    age_days: int = Field(30, ge=1)
+
+
+class Storage(Section):
+    min_free_bytes: int = Field(500 * 1024 * 1024, ge=0)
+    max_object_bytes: int = Field(4 * 1024**3, ge=1)
+
+
+class Studies(Section):
+    quiet_seconds: Seconds = 300
+
+
+class Ehr(Section):
+    """One EHR's FHIR R4 server and what may be written there."""
+
+    name: str
+    fhir_base: str
+    imaging_study: Literal["off", "create", "put-by-id"] = "create"
+    create_service_request: bool = False
+    token_file: Path | None = None
+    timeout_seconds: Seconds = 20
+    slots: int = Field(4, ge=1)
+    patient_wait_seconds: Seconds = 30
+    dead_after_attempts: int = Field(12, ge=1)
+
+    @field_validator("fhir_base")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        return _http_url(value)
+
+
+class SmartIssuer(Section):
+    """An EHR that may launch: `iss` is its FHIR base, compared exactly; `patient_system` names the Patient
+    identifier by which its patients and ours are the same person."""
+
+    iss: str
+    client_id: str
+    client_secret_file: Path | None = None
+    scopes: str = "launch openid fhirUser patient/ImagingStudy.rs patient/Patient.r"
+
+    @field_validator("iss")
+    @classmethod
+    def _iss(cls, value: str) -> str:
+        return _http_url(value)
+
+
+class LinkIssuer(Section):
+    """A system that signs links for its own signed-in users: `jwks_file` holds its public keys (JSON Web Key Set)."""
+
+    iss: str
+    jwks_file: Path
+    audience: str = "imaging-bridge"
+
+
+class Launch(Section):
+    smart: tuple[SmartIssuer, ...] = ()
+    link: tuple[LinkIssuer, ...] = ()
+    session_minutes: float = Field(60, gt=0, le=720)
+    handover_seconds: float = Field(60, gt=0, le=300)
+    link_minutes: float = Field(5, gt=0, le=60)
+    pending_seconds: float = Field(300, gt=0, le=3600)
+
+
+class Web(Section):
+    """`public_url` is where launches and the console are reached, `viewer_url` where images are shown.
+
+    They must be two origins with two **host names**: cookies ignore ports (RFC 6265 8.5).
+    """
+
+    public_url: str = "http://localhost:8080"
+    viewer_url: str = "http://127.0.0.1:8081"
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    viewer_host: str = "127.0.0.1"
+    viewer_port: Port = 8081
+    threads: int = Field(24, ge=2)
+    trusted_proxies: int = Field(0, ge=0)
+
+    @field_validator("public_url", "viewer_url")
+    @classmethod
+    def _urls(cls, value: str) -> str:
+        return _http_url(value)
+
+    @model_validator(mode="after")
+    def _two_hosts(self) -> Self:
+        if urlsplit(self.public_url).hostname == urlsplit(self.viewer_url).hostname:
+            raise ValueError("public_url and viewer_url must have two host names: cookies ignore ports")
+        return self
+
+
+class Viewer(Section):
+    investigational_banner: bool = True
+
+
+class DatabaseSettings(Section):
+    """Empty `url` = SQLite in the data folder; else `postgresql+psycopg://...` (the password in `password_file`)."""
+
+    url: str = ""
+    password_file: Path | None = None
+
+
+class Log(Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Settings(Section):
+    """Everything in `config/bridge.toml`. Relative paths are relative to the file."""
+
+    data: Path = Path("data")
+    site: Site = Site()
+    issuer: tuple[IssuerSetting, ...] = ()
+    defaults: Defaults = Defaults()
+    database: DatabaseSettings = DatabaseSettings()
+    hl7: Hl7 = Hl7()
+    station: tuple[Station, ...] = ()
+    dicom: Dicom = Dicom()
+    worklist: Worklist = Worklist()
+    storage: Storage = Storage()
+    studies: Studies = Studies()
+    ehr: tuple[Ehr, ...] = ()
+    launch: Launch = Launch()
+    web: Web = Web()
+    viewer: Viewer = Viewer()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for what, names in (("ehr", [e.name for e in self.ehr]), ("issuer", [i.name for i in self.issuer])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"two [[{what}]] have the same name")
+        return self
+
+    @property
+    def issuers(self) -> Issuers:
+        return Issuers(Issuer(i.name, i.namespace, i.universal_id, i.universal_id_type, i.system) for i in self.issuer)
+
+    @property
+    def archive(self) -> Path:
+        return self.data / "archive"
+
+    @property
+    def session_life(self) -> timedelta:
+        return timedelta(minutes=self.launch.session_minutes)
+
+    @classmethod
+    def load(cls, path: Path, environment: dict[str, str] | None = None) -> Settings:
+        """Read and check the file; raise `ConfigurationError` with every fault."""
+        try:
+            text = path.read_bytes().decode()
+            tree = tomllib.loads(text)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+            raise ConfigurationError([f"{path}: {type(fault).__name__}: {fault}"]) from None
+        faults = _override(tree, os.environ if environment is None else environment)
+        try:
+            settings = cls.model_validate(tree)
+        except ValidationError as errors:
+            faults += [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in errors.errors()]
+        if faults:
+            raise ConfigurationError(faults)
+        return _anchored(settings, path.parent.resolve())
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """Relative paths mean: beside the configuration file."""
+
+    def beside(file: Path | None) -> Path | None:
+        return None if file is None else (folder / file).resolve()
+
+    launch = settings.launch.model_copy(
+        update={
+            "smart": tuple(
+                i.model_copy(update={"client_secret_file": beside(i.client_secret_file)}) for i in settings.launch.smart
+            ),
+            "link": tuple(i.model_copy(update={"jwks_file": beside(i.jwks_file)}) for i in settings.launch.link),
+        }
+    )
+    database = settings.database.model_copy(update={"password_file": beside(settings.database.password_file)})
+    ehr = tuple(e.model_copy(update={"token_file": beside(e.token_file)}) for e in settings.ehr)
+    return settings.model_copy(
+        update={"data": beside(settings.data), "launch": launch, "database": database, "ehr": ehr}
+    )
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("not a plain http(s) URL")
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("http is for loopback only: use https")
+    return value.rstrip("/")
+
+
+def _override(tree: dict[str, Any], environment: dict[str, str] | os._Environ[str]) -> list[str]:
+    """Lay `BRIDGE_A__B=value` over the tree; return a fault for each that names no setting."""
+    faults: list[str] = []
+    for name, value in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or name == "BRIDGE_CONFIG":
+            continue
+        parts = name[len(ENVIRONMENT_PREFIX) :].lower().split("__")
+        model: Any = Settings
+        node = tree
+        for part in parts[:-1]:
+            field = model.model_fields.get(part)
+            model = field.annotation if field else None
+            if not (isinstance(model, type) and issubclass(model, BaseModel)):
+                break
+            node = node.setdefault(part, {})
+        else:
+            if parts[-1] in model.model_fields:
+                node[parts[-1]] = value
+                continue
+        faults.append(f"environment: {name} names no setting")
+    return faults

@@ -1,0 +1,169 @@
+"""The archive folder: objects under names of our own making, each on disk before anybody is told so.
+
+temp file -> fsync -> rename -> fsync of every folder that changed -> (the caller's row). A name is `ab/c/<32 hex>.dcm`
+and never holds anything that a peer sent. No pydicom here: the web and worker roles read files through this class.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import struct
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bridge.domain.study import StoredFile
+from bridge.errors import BadValue, NotReadable, StoreBroken, StoreUnavailable
+
+PREAMBLE = 128
+_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]/[0-9a-f]{32}\.dcm")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+
+
+class Archive:
+    """Stored objects under `root`; `incoming` holds what is not yet whole and is emptied at start."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.incoming = root / "incoming"
+        self.incoming.mkdir(parents=True, exist_ok=True)
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+    def temporary(self) -> Path:
+        """A fresh path in `incoming`, for writers that make the file themselves (STOW-RS)."""
+        return self.incoming / f"{uuid.uuid4().hex}.part"
+
+    def path(self, name: str) -> Path:
+        """The file behind a stored name; `BadValue` for anything that we would not have made."""
+        if not _NAME.fullmatch(name):
+            raise BadValue("not a name of the archive", where="archive")
+        return self.root / name
+
+    def commit(self, temporary: Path) -> StoredFile:
+        """Keep a whole Part 10 file: preamble zeroed, synced, under its final name, the folders synced.
+
+        `sha256` is that of the data set alone, so that the same object sent again under another file meta is the
+        same. Raises `StoreUnavailable` (disk full; nothing is left), `StoreBroken` (a sync failed: end the process),
+        `NotReadable` (no Part 10 file).
+        """
+        identity = uuid.uuid4().hex
+        name = f"{identity[:2]}/{identity[2]}/{identity}.dcm"
+        try:
+            source = self._beside(temporary)
+            digest, size = _seal(source)
+            folders = self._folders(name)
+            source.rename(self.root / name)
+            for folder in folders:
+                _sync(folder)
+        except OSError as fault:
+            self.remove(name)
+            raise _store_error(fault) from None
+        return StoredFile(name, size, digest)
+
+    def remove(self, name: str) -> None:
+        """Take back a file that is not wanted. What cannot be removed now is swept at the next start."""
+        try:
+            self.path(name).unlink(missing_ok=True)
+        except OSError:
+            return
+
+    def sweep(self, known: Callable[[str], bool]) -> int:
+        """At start, before anything is received: remove what was never finished, or has no row. Counts the removed."""
+        removed = 0
+        for path in self.incoming.iterdir():
+            path.unlink(missing_ok=True)
+            removed += 1
+        for name in self.names():
+            if not known(name):
+                self.remove(name)
+                removed += 1
+        return removed
+
+    def names(self) -> Iterator[str]:
+        """Every stored name, folder by folder."""
+        for first in sorted(self.root.iterdir()):
+            if len(first.name) != 2 or not first.is_dir():
+                continue
+            for path in sorted(first.glob("*/*.dcm")):
+                name = path.relative_to(self.root).as_posix()
+                if _NAME.fullmatch(name):
+                    yield name
+
+    def _beside(self, temporary: Path) -> Path:
+        """The temporary file on the archive's own file system: a rename is whole only there."""
+        if temporary.stat().st_dev == self.root.stat().st_dev:
+            return temporary
+        here = self.temporary()
+        try:
+            shutil.copyfile(temporary, here)
+        except OSError:
+            here.unlink(missing_ok=True)
+            raise
+        temporary.unlink(missing_ok=True)
+        return here
+
+    def _folders(self, name: str) -> list[Path]:
+        """Make the folders of a name; return those to sync, innermost first: each whose entries have changed."""
+        inner = (self.root / name).parent
+        changed = [inner]
+        for folder in (inner.parent, inner):
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            changed.append(folder.parent)
+        return changed
+
+
+def data_set_offset(head: bytes) -> int:
+    """Where the data set of a Part 10 file begins, from its first 144 bytes (PS3.10 7.1); `NotReadable` if none."""
+    if len(head) < PREAMBLE + 16 or head[PREAMBLE : PREAMBLE + 4] != b"DICM":
+        raise NotReadable("not a DICOM Part 10 file", where="file meta")
+    tag, vr, length, size = struct.unpack("<I2sHI", head[PREAMBLE + 4 : PREAMBLE + 16])
+    if (tag, vr, length) != (0x00000002, b"UL", 4):
+        raise NotReadable("the file meta information has no group length", where="(0002,0000)")
+    return int(PREAMBLE + 16 + size)
+
+
+def _seal(path: Path) -> tuple[str, int]:
+    """Zero the preamble (it may hold a program: CVE-2019-11687), hash the data set, sync; return hash and size."""
+    digest = hashlib.sha256()
+    with path.open("r+b") as file:
+        offset = data_set_offset(file.read(PREAMBLE + 16))
+        file.seek(0)
+        file.write(bytes(PREAMBLE))
+        file.seek(offset)
+        while block := file.read(1 << 20):
+            digest.update(block)
+        size = file.tell()
+        file.flush()
+        _fsync(file.fileno())
+    return digest.hexdigest(), size
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fsync(descriptor: int) -> None:
+    # After a failed sync the kernel may have dropped the pages: asking again would lie.
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        raise StoreBroken("a sync of the archive failed", where="archive") from None
+
+
+def _store_error(fault: OSError) -> StoreUnavailable | StoreBroken:
+    if fault.errno in _FULL:
+        return StoreUnavailable("no room in the archive", where="archive", code="archive-full")
+    return StoreUnavailable("the archive cannot be written", where="archive")

@@ -1,0 +1,231 @@
+"""A stored object's header: the few tags that index it, without touching the pixels.
+
+`read_header` is part of the answer to C-STORE, so it refuses what could not be read again later.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+from pydicom.uid import UID
+
+from bridge.dicom.files import PREAMBLE, data_set_offset
+from bridge.dicom.walk import ODD, Place, syntax_of, walk
+from bridge.domain.identity import Issuers
+from bridge.domain.patient import PersonName
+from bridge.domain.performed import ScheduledReference
+from bridge.domain.study import InstanceHeader
+from bridge.errors import BadValue, MissingField, NotReadable, StoreUnavailable
+from bridge.uids import is_uid
+
+DEFER = 1024
+_MPPS = "1.2.840.10008.3.1.2.3.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A Part 10 file read up to its pixel data; values over 1 kB stay on disk until asked for."""
+
+    data: Dataset
+    places: dict[int, Place]
+    syntax: UID
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+def open_file(path: Path) -> Opened:
+    """Read a stored file's header; `NotReadable`, `Unsupported` (transfer syntax), `StoreUnavailable` (no file)."""
+    try:
+        with mapped(path) as buffer:
+            offset = data_set_offset(buffer[: PREAMBLE + 16])
+            meta = read_file_meta_info(path)
+            syntax = syntax_of(str(meta.get("TransferSyntaxUID", "")))
+            places = walk(buffer, offset, syntax)
+        data = dcmread(path, stop_before_pixels=True, defer_size=DEFER)
+    except ODD:
+        raise NotReadable("not a readable DICOM file") from None
+    except OSError:
+        raise StoreUnavailable("a file of the archive cannot be read", where="archive") from None
+    return Opened(
+        data,
+        places,
+        syntax,
+        str(meta.get("MediaStorageSOPClassUID", "")),
+        str(meta.get("MediaStorageSOPInstanceUID", "")),
+    )
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The file's bytes, read only as they are touched."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        yield buffer
+
+
+def read_data_set(encoded: bytes, transfer_syntax: str) -> Dataset:
+    """Decode a data set that came in a message (identifier, attribute list); `NotReadable` if it cannot be."""
+    syntax = syntax_of(transfer_syntax)
+    walk(encoded, 0, syntax)
+    try:
+        return read_dataset(BytesIO(encoded), syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_at_pixel_data)
+    except ODD:
+        raise NotReadable("not a readable data set") from None
+
+
+def read_header(
+    source: Path | bytes,
+    *,
+    transfer_syntax: str,
+    sop_class: str,
+    sop_instance: str,
+    patient_issuer: str,
+    accession_issuer: str,
+    issuers: Issuers,
+) -> InstanceHeader:
+    """The index values of an object; `source` is a Part 10 file or the bytes of a data set.
+
+    The class and instance UIDs are those of the command (PS3.4 B.2.3: another one in the data set is A900); '' takes
+    the data set's own. The two issuers stand in where the object names none. Raises `NotReadable` (C000),
+    `BadValue` / `MissingField` (A900), `Unsupported`.
+    """
+    if isinstance(source, Path):
+        opened = open_file(source)
+        if str(opened.syntax) != transfer_syntax:
+            raise BadValue("the file meta names another transfer syntax", where="(0002,0010)")
+        data = opened.data
+    else:
+        data = read_data_set(source, transfer_syntax)
+    name, accession = Names(data, patient_issuer, accession_issuer, issuers), text(data, 0x00080050)
+    return InstanceHeader(
+        sop_instance_uid=_uid(data, 0x00080018, sop_instance),
+        sop_class_uid=_uid(data, 0x00080016, sop_class),
+        transfer_syntax_uid=transfer_syntax,
+        study_instance_uid=_uid(data, 0x0020000D),
+        series_instance_uid=_uid(data, 0x0020000E),
+        patient_id=text(data, 0x00100020),
+        patient_issuer=name.patient(),
+        patient_name=PersonName.from_dicom(text(data, 0x00100010)),
+        birth_date=text(data, 0x00100030),
+        sex=text(data, 0x00100040),
+        accession_number=accession,
+        accession_issuer=name.accession(data),
+        study_id=text(data, 0x00200010),
+        study_date=text(data, 0x00080020),
+        study_time=text(data, 0x00080030),
+        timezone_offset=text(data, 0x00080201),
+        study_description=text(data, 0x00081030),
+        referring_physician=PersonName.from_dicom(text(data, 0x00080090)),
+        modality=text(data, 0x00080060),
+        series_number=text(data, 0x00200011),
+        series_description=text(data, 0x0008103E),
+        series_date=text(data, 0x00080021),
+        series_time=text(data, 0x00080031),
+        body_part=text(data, 0x00180015),
+        laterality=text(data, 0x00200060),
+        instance_number=text(data, 0x00200013),
+        number_of_frames=max(1, number(data, 0x00280008)),
+        rows=number(data, 0x00280010),
+        columns=number(data, 0x00280011),
+        requests=tuple(name.request(item) for item in items(data, 0x00400275)),
+        performed_step_uid=_performed_step(data),
+    )
+
+
+class Names:
+    """Identifiers of a data set under the canonical names of their issuers, with the sender's defaults."""
+
+    def __init__(self, data: Dataset, patient_issuer: str, accession_issuer: str, issuers: Issuers) -> None:
+        self.data = data
+        self.issuers = issuers
+        self.patient_default = issuers.canonical(patient_issuer) if patient_issuer else ""
+        self.accession_default = issuers.canonical(accession_issuer) if accession_issuer else ""
+
+    def patient(self) -> str:
+        """Issuer of Patient ID (0010,0021) with its qualifiers (0010,0024); '' without a Patient ID."""
+        if not text(self.data, 0x00100020):
+            return ""
+        qualifier = next(iter(items(self.data, 0x00100024)), Dataset())
+        found = self._canonical(text(self.data, 0x00100021), qualifier)
+        return found or self.patient_default
+
+    def accession(self, data: Dataset) -> str:
+        """Issuer of Accession Number (0008,0051); '' without an accession number."""
+        if not text(data, 0x00080050):
+            return ""
+        item = next(iter(items(data, 0x00080051)), Dataset())
+        return self._canonical(text(item, 0x00400031), item) or self.accession_default
+
+    def request(self, item: Dataset) -> ScheduledReference:
+        """An item of Request Attributes (0040,0275)."""
+        return ScheduledReference(
+            study_instance_uid=text(item, 0x0020000D),
+            accession_number=text(item, 0x00080050),
+            accession_issuer=self.accession(item),
+            requested_procedure_id=text(item, 0x00401001),
+            scheduled_step_id=text(item, 0x00400009),
+        )
+
+    def _canonical(self, namespace: str, item: Dataset) -> str:
+        return self.issuers.canonical(namespace, text(item, 0x00400032), text(item, 0x00400033))
+
+
+def text(data: Dataset, tag: int) -> str:
+    """An element's value as text without padding, values joined by a backslash; '' when absent or odd."""
+    try:
+        value = data[tag].value if tag in data else None
+        if value is None:
+            return ""
+        whole = "\\".join(map(str, value)) if isinstance(value, MultiValue | list | tuple) else str(value)
+    except ODD:
+        return ""
+    return whole.strip(" \0\t\r\n")
+
+
+def number(data: Dataset, tag: int) -> int:
+    """A whole number; 0 when absent or odd."""
+    try:
+        return int(text(data, tag).partition("\\")[0] or 0)
+    except ValueError:
+        return 0
+
+
+def items(data: Dataset, tag: int) -> list[Dataset]:
+    """The items of a sequence; none when absent or no sequence."""
+    try:
+        element = data.get(tag)
+        return list(element.value) if element is not None and element.VR == "SQ" and element.value else []
+    except ODD:
+        return []
+
+
+def _uid(data: Dataset, tag: int, expected: str = "") -> str:
+    value, where = text(data, tag), f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    if not value:
+        raise MissingField("a UID is missing", where=where)
+    if not is_uid(value):
+        raise BadValue("not a UID", where=where)
+    if expected and value != expected:
+        raise BadValue("the data set disagrees with the command", where=where)
+    return value
+
+
+def _performed_step(data: Dataset) -> str:
+    for item in items(data, 0x00081111):
+        uid = text(item, 0x00081155)
+        if is_uid(uid) and text(item, 0x00081150) in ("", _MPPS):
+            return uid
+    return ""
+
+
+def _at_pixel_data(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag in (0x7FE00008, 0x7FE00009, 0x7FE00010)

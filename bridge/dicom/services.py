@@ -1,0 +1,56 @@
+"""What the DICOM side asks of the workflow: small protocols, so that it can be tried with fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from bridge.config import DicomPeer
+from bridge.domain.performed import PerformedStatus, PerformedStep
+from bridge.domain.study import InstanceHeader, StoredFile
+from bridge.domain.worklist import WorklistEntry, WorklistKeys
+
+Change = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
+"""Called inside the transaction with the current status and attributes (DICOM JSON); returns the changed ones."""
+
+
+class WorklistService(Protocol):
+    def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
+        """Matching entries, visible to this peer; `TooLarge` over the limit, `StoreUnavailable`."""
+        ...
+
+
+class PerformingService(Protocol):
+    def take_create(self, step: PerformedStep, attributes: dict[str, Any], calling_ae: str) -> None:
+        """Raises `StateConflict(code="duplicate")` for a known UID."""
+        ...
+
+    def take_set(self, sop_instance_uid: str, read: Change, calling_ae: str) -> None:
+        """Raises `NotFound`, `StateConflict` when final, and what `read` raises."""
+        ...
+
+
+class AcquiringService(Protocol):
+    def take_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str) -> bool:
+        """After its commit: True = new, False = known with the same bytes (the new file is not wanted).
+
+        `StateConflict(code="different-bytes")`: known with other bytes, flagged for a person, the file is kept.
+        """
+        ...
+
+    def note_query(self, calling_ae: str) -> None: ...
+
+
+class Services(Protocol):
+    @property
+    def worklist(self) -> WorklistService: ...
+
+    @property
+    def performing(self) -> PerformingService: ...
+
+    @property
+    def acquiring(self) -> AcquiringService: ...
+
+    def broken(self) -> None:
+        """A sync failed: stop answering and end the process (durability contract 4)."""
+        ...

@@ -1,0 +1,47 @@
+"""The worklist's answers to C-FIND (PS3.4 K.4.1; RAD-5): matches, cancel, one final status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from pydicom.dataset import Dataset
+from pynetdicom.events import Event
+
+from bridge.config import DicomPeer
+from bridge.dicom import status
+from bridge.dicom.header import read_data_set
+from bridge.dicom.query import read_query, response
+from bridge.dicom.services import AcquiringService, WorklistService
+from bridge.domain.identity import Issuers
+from bridge.errors import MissingField
+
+Answer: TypeAlias = tuple[Dataset | int, Dataset | None]
+
+
+class Finder:
+    """Answers a query; the final 0000 is pynetdicom's, sent when the answers end."""
+
+    def __init__(self, worklist: WorklistService, acquiring: AcquiringService, issuers: Issuers) -> None:
+        self.worklist = worklist
+        self.acquiring = acquiring
+        self.issuers = issuers
+
+    def answers(self, event: Event, peer: DicomPeer, calling: str) -> Iterator[Answer]:
+        """FF00 (FF01 when an optional key was not matched by) for each step, FE00 when cancelled.
+
+        Raises what went wrong: the caller turns it into a status.
+        """
+        asked: Any = event.request
+        identifier = asked.Identifier
+        if identifier is None:
+            raise MissingField("a C-FIND without an identifier")
+        request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax))
+        query = read_query(request, self.issuers)
+        self.acquiring.note_query(calling)
+        pending = status.PENDING_WARNING if query.warn else status.PENDING
+        for entry in self.worklist.find(query.keys, peer):
+            if event.is_cancelled:
+                yield status.CANCEL, None
+                return
+            yield pending, response(entry, request, peer.character_set, self.issuers)

@@ -1,0 +1,1 @@
+"""What is true on paper, with no machine running. Standard library only."""

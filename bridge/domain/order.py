@@ -1,0 +1,96 @@
+"""Imaging orders: order -> requested procedure -> scheduled procedure step (PS3.3 C.4.10-C.4.12; IHE RAD-4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bridge.domain.coding import Code
+from bridge.domain.identity import Identifier
+from bridge.domain.patient import PatientData, PersonName, Visit
+
+
+class OrderStatus(StrEnum):
+    """HL7 table 0038, as far as an imaging order takes it."""
+
+    SC = "SC"
+    IP = "IP"
+    CM = "CM"
+    CA = "CA"
+    DC = "DC"
+    HD = "HD"
+
+
+class StepStatus(StrEnum):
+    """Scheduled Procedure Step Status (0040,0020); the last three are the common extension: they only hide."""
+
+    SCHEDULED = "SCHEDULED"
+    ARRIVED = "ARRIVED"
+    READY = "READY"
+    STARTED = "STARTED"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+    CANCELED = "CANCELED"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRequest:
+    """A scheduled procedure step as a message orders it.
+
+    `start` is the site's local wall clock (naive) or None when the order names no time; `modality` is the DICOM
+    code, or '' with the sender's own word in `modality_sent`; `station_ae_titles` is what the message itself names
+    (IPC-9), usually nothing.
+    """
+
+    step_id: str = ""
+    modality: str = ""
+    modality_sent: str = ""
+    start: datetime | None = None
+    station_ae_titles: tuple[str, ...] = ()
+    station_name: str = ""
+    location: str = ""
+    description: str = ""
+    protocol_codes: tuple[Code, ...] = ()
+    performing_physician: PersonName = PersonName()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureRequest:
+    """A requested procedure as a message orders it; `study_instance_uid` from ZDS-1 or IPC-3, '' when absent."""
+
+    procedure_id: str = ""
+    study_instance_uid: str = ""
+    description: str = ""
+    code: Code | None = None
+    priority: str = ""
+    reason: str = ""
+    transport: str = ""
+    comments: str = ""
+    steps: tuple[StepRequest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """One order of a message. At least one of `placer`, `filler` is present.
+
+    `event_time` orders late messages: ORC-9, else MSH-7 (aware UTC).
+    """
+
+    control: str
+    status: str
+    placer: Identifier | None
+    filler: Identifier | None
+    accession: Identifier | None
+    patient: PatientData
+    procedure: ProcedureRequest
+    visit: Visit = Visit()
+    event_time: datetime | None = None
+    requesting_physician: PersonName = PersonName()
+    department: str = ""
+    patient_state: str = ""
+    medical_alerts: str = ""
+    allergies: tuple[str, ...] = ()
+    pregnancy_status: str = ""
+    patient_weight_kg: str = ""
+    patient_size_m: str = ""

@@ -1,0 +1,73 @@
+"""Patients and visits (HL7 v2.5.1 3.4; PS3.3 C.2, C.7.1)."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.domain.identity import Identifier
+
+DELETED = '""'
+"""The HL7 null (v2.5.1 2.5.3): the sender deletes the value. An empty string keeps what is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonName:
+    """The three component groups of a PN (PS3.5 6.2.1), each `Family^Given^Middle^Prefix^Suffix`, '' when absent."""
+
+    alphabetic: str = ""
+    ideographic: str = ""
+    phonetic: str = ""
+
+    @property
+    def dicom(self) -> str:
+        return "=".join((self.alphabetic, self.ideographic, self.phonetic)).rstrip("=")
+
+    @classmethod
+    def from_dicom(cls, text: str) -> PersonName:
+        groups = [g.rstrip("^").strip() for g in str(text).split("=")][:3]
+        return cls(*groups)
+
+    def __bool__(self) -> bool:
+        return bool(self.alphabetic or self.ideographic or self.phonetic)
+
+
+def folded(text: str) -> str:
+    """Text as names are compared: no case, no accents, no padding, no trailing empty components."""
+    parts = [
+        "".join(c for c in unicodedata.normalize("NFKD", part) if not unicodedata.combining(c)).casefold().strip()
+        for part in text.split("^")
+    ]
+    return "^".join(parts).rstrip("^")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """`admission` is PV1-19, else the account PID-18 (HL7 v2.5.1 3.4.3.19)."""
+
+    admission: Identifier | None = None
+    patient_class: str = ""
+    location: str = ""
+    referring_physician: PersonName = PersonName()
+
+
+@dataclass(frozen=True, slots=True)
+class PatientData:
+    """What one message says of a patient: '' keeps, `DELETED` deletes. `birth_date` is YYYYMMDD, `sex` M, F or O."""
+
+    identifiers: tuple[Identifier, ...]
+    name: PersonName | str = ""
+    birth_date: str = ""
+    sex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientEvent:
+    """An ADT event. `prior` holds MRG-1 of a merge (A40 and its like), else nothing."""
+
+    event: str
+    patient: PatientData
+    visit: Visit = Visit()
+    prior: tuple[Identifier, ...] = ()
+    occurred: datetime | None = None

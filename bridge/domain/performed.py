@@ -1,0 +1,72 @@
+"""The performed procedure step and its state machine (PS3.4 F.7.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bridge.errors import BadValue, StateConflict
+
+
+class PerformedStatus(StrEnum):
+    """Performed Procedure Step Status (0040,0252)."""
+
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledReference:
+    """An item of the Scheduled Step Attributes Sequence (0040,0270), or of Request Attributes (0040,0275)."""
+
+    study_instance_uid: str = ""
+    accession_number: str = ""
+    accession_issuer: str = ""
+    requested_procedure_id: str = ""
+    scheduled_step_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedStep:
+    """What N-CREATE and N-SET tell that the workflow acts on; the whole data set is kept beside it as DICOM JSON.
+
+    `start`, `end` are DA+TM as sent (`YYYYMMDDHHMMSS`); `discontinuation` is the code value of CID 9301;
+    `instances` counts the images the device says it made.
+    """
+
+    sop_instance_uid: str
+    status: PerformedStatus
+    scheduled: tuple[ScheduledReference, ...] = ()
+    station_ae_title: str = ""
+    modality: str = ""
+    start: str = ""
+    end: str = ""
+    discontinuation: str = ""
+    series_instance_uids: tuple[str, ...] = ()
+    instances: int = 0
+    patient_id: str = ""
+    patient_issuer: str = ""
+
+
+def created(status: str) -> PerformedStatus:
+    """The status an N-CREATE may carry: IN PROGRESS, nothing else."""
+    if status != PerformedStatus.IN_PROGRESS:
+        raise BadValue("a new performed procedure step must be IN PROGRESS", where="(0040,0252)")
+    return PerformedStatus.IN_PROGRESS
+
+
+def changed(current: PerformedStatus, requested: str) -> PerformedStatus:
+    """The status after an N-SET that asks for `requested` ('' leaves it). A final step takes no change (0110, A710)."""
+    if current is not PerformedStatus.IN_PROGRESS:
+        raise StateConflict("the performed procedure step may no longer be updated", where="(0040,0252)")
+    if not requested:
+        return current
+    try:
+        return PerformedStatus(requested)
+    except ValueError:
+        raise BadValue("not a performed procedure step status", where="(0040,0252)") from None
+
+
+RESCHEDULE = frozenset({"110514", "110501", "110516", "110515", "110506"})
+"""Discontinuation reasons after which the scheduled step waits again (CID 9301; the grouping is ours)."""

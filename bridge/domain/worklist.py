@@ -1,0 +1,209 @@
+"""Worklist entries and the matching rules for them (PS3.4 C.2.2.2 and Table K.6-1). Linear time, no regex."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bridge.domain.coding import Code
+from bridge.domain.identity import Identifier
+from bridge.domain.patient import PersonName, folded
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistEntry:
+    """One scheduled procedure step with all that a C-FIND response may show. Dates DA, times TM, site-local."""
+
+    step_pk: int
+    version: int
+    patient_name: PersonName
+    patient_id: str
+    patient_issuer: str
+    other_patient_ids: tuple[Identifier, ...]
+    birth_date: str
+    sex: str
+    patient_weight_kg: str
+    patient_size_m: str
+    patient_state: str
+    medical_alerts: str
+    allergies: tuple[str, ...]
+    pregnancy_status: str
+    admission_id: str
+    admission_issuer: str
+    patient_location: str
+    referring_physician: PersonName
+    requesting_physician: PersonName
+    accession_number: str
+    accession_issuer: str
+    placer_order_number: str
+    filler_order_number: str
+    requested_procedure_id: str
+    requested_procedure_description: str
+    requested_procedure_code: Code | None
+    study_instance_uid: str
+    priority: str
+    reason: str
+    transport: str
+    comments: str
+    step_id: str
+    modality: str
+    station_ae_titles: tuple[str, ...]
+    station_name: str
+    step_location: str
+    start_date: str
+    start_time: str
+    step_description: str
+    protocol_codes: tuple[Code, ...]
+    performing_physician: PersonName
+    step_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistKeys:
+    """The matching keys of a C-FIND request as decoded text; '' is universal. Dates and times may be ranges."""
+
+    patient_name: str = ""
+    patient_id: str = ""
+    patient_issuer: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    accession_number: str = ""
+    admission_id: str = ""
+    requested_procedure_id: str = ""
+    requested_procedure_description: str = ""
+    study_instance_uids: tuple[str, ...] = ()
+    referring_physician: str = ""
+    requesting_physician: str = ""
+    station_ae_title: str = ""
+    station_name: str = ""
+    step_location: str = ""
+    start_date: str = ""
+    start_time: str = ""
+    modality: str = ""
+    step_id: str = ""
+    step_description: str = ""
+    performing_physician: str = ""
+    step_status: str = ""
+
+
+def wildcard(pattern: str, value: str) -> bool:
+    """`*` any run, `?` one character; two pointers, so linear in practice and never worse than |p| x |v|."""
+    p = v = mark = 0
+    star = -1
+    while v < len(value):
+        if p < len(pattern) and (pattern[p] == "?" or (pattern[p] == value[v] and pattern[p] != "*")):
+            p, v = p + 1, v + 1
+        elif p < len(pattern) and pattern[p] == "*":
+            star, mark, p = p, v, p + 1
+        elif star >= 0:
+            mark += 1
+            p, v = star + 1, mark
+        else:
+            return False
+    while p < len(pattern) and pattern[p] == "*":
+        p += 1
+    return p == len(pattern)
+
+
+def text_matches(key: str, value: str) -> bool:
+    """Single value or wild card (C.2.2.2.1, C.2.2.2.4): case-sensitive, padding aside; an empty value never matches."""
+    key, value = key.strip(), value.strip()
+    if key in ("", "*"):
+        return True
+    if not value:
+        return False
+    return wildcard(key, value) if "*" in key or "?" in key else key == value
+
+
+def name_matches(key: str, name: PersonName) -> bool:
+    """A person name key: no case, no accents, any component group; a plain group also matches its leading components.
+
+    The key's own groups are compared position by position (`=山田*` asks the ideographic group); a key of one group
+    is tried against all three.
+    """
+    if key.strip().strip("^") in ("", "*"):
+        return True
+    groups = (name.alphabetic, name.ideographic, name.phonetic)
+    asked = key.split("=")[:3]
+    if len(asked) == 1:
+        return any(_group_matches(asked[0], g) for g in groups if g)
+    return all(_group_matches(a, g) for a, g in zip(asked, groups, strict=False) if a.strip().strip("^"))
+
+
+def _group_matches(key: str, group: str) -> bool:
+    if not group:
+        return False
+    wanted, have = folded(key), folded(group)
+    return wildcard(wanted, have) if "*" in wanted or "?" in wanted else wanted == have
+
+
+def range_of(key: str) -> tuple[str, str]:
+    """`a-b`, `a-`, `-b`, `a` -> inclusive (low, high), '' open."""
+    low, dash, high = key.strip().partition("-")
+    return (low.strip(), high.strip()) if dash else (low.strip(), low.strip())
+
+
+def _time_low(text: str) -> str:
+    return (text.split(".")[0] + "000000")[:6]
+
+
+def _time_high(text: str) -> str:
+    # A time given only to the minute covers the whole minute.
+    whole = text.split(".")[0]
+    return (whole + "235959"[len(whole) :])[:6] if whole else whole
+
+
+def when_matches(date_key: str, time_key: str, date: str, time: str) -> bool:
+    """Scheduled start: two ranges are ONE interval (K.4.1.1.3); a lone key is tested by itself."""
+    date_key, time_key = date_key.strip(), time_key.strip()
+    date_low, date_high = range_of(date_key)
+    if not date_key and not time_key:
+        return True
+    moment = _time_low(time) if time else "000000"
+    if date_key and time_key and "-" in date_key and "-" in time_key:
+        time_low, time_high = range_of(time_key)
+        at = date + moment
+        low = date_low + _time_low(time_low) if date_low else ""
+        high = date_high + (_time_high(time_high) or "235959") if date_high else ""
+        return bool(date) and (not low or low <= at) and (not high or at <= high)
+    if date_key and not (date and (not date_low or date_low <= date) and (not date_high or date <= date_high)):
+        return False
+    if not time_key:
+        return True
+    time_low, time_high = range_of(time_key)
+    if "-" not in time_key:
+        return bool(time) and _time_low(time_low) <= moment <= _time_high(time_high)
+    return (
+        bool(time)
+        and (not time_low or _time_low(time_low) <= moment)
+        and (not time_high or moment <= _time_high(time_high))
+    )
+
+
+def matches(keys: WorklistKeys, entry: WorklistEntry) -> bool:
+    """Whether the entry satisfies every key at once (PS3.4 K.4.1.1, C.2.2.2)."""
+    return (
+        text_matches(keys.patient_id, entry.patient_id)
+        and text_matches(keys.patient_issuer, entry.patient_issuer)
+        and text_matches(keys.accession_number, entry.accession_number)
+        and text_matches(keys.admission_id, entry.admission_id)
+        and text_matches(keys.requested_procedure_id, entry.requested_procedure_id)
+        and text_matches(keys.requested_procedure_description, entry.requested_procedure_description)
+        and text_matches(keys.sex, entry.sex)
+        and text_matches(keys.modality, entry.modality)
+        and text_matches(keys.station_name, entry.station_name)
+        and text_matches(keys.step_location, entry.step_location)
+        and text_matches(keys.step_id, entry.step_id)
+        and text_matches(keys.step_description, entry.step_description)
+        and text_matches(keys.step_status, entry.step_status)
+        and (not keys.study_instance_uids or entry.study_instance_uid in keys.study_instance_uids)
+        and (
+            text_matches(keys.station_ae_title, "")
+            or any(text_matches(keys.station_ae_title, title) for title in entry.station_ae_titles)
+        )
+        and when_matches(keys.birth_date, "", entry.birth_date, "")
+        and when_matches(keys.start_date, keys.start_time, entry.start_date, entry.start_time)
+        and name_matches(keys.patient_name, entry.patient_name)
+        and name_matches(keys.referring_physician, entry.referring_physician)
+        and name_matches(keys.requesting_physician, entry.requesting_physician)
+        and name_matches(keys.performing_physician, entry.performing_physician)
+    )

@@ -1,0 +1,50 @@
+"""`bridge explain FILE.hl7`: each value of a message with the path, table row and file line that gave it."""
+
+from __future__ import annotations
+
+from bridge.errors import BadInput
+from bridge.hl7.message import Message
+from bridge.hl7.read import MERGES, ORDER_TYPES, merge_sources, order_sources, read_message
+from bridge.mapping import Mappings
+from bridge.mapping.explain import ExplainedField, Explanation, explain_section
+
+
+def explain(raw: bytes, mappings: Mappings, *, charset_override: str = "", charset_default: str = "") -> Explanation:
+    """Explain one message. One that cannot be read at all is explained by its `refusal`; no input raises."""
+    try:
+        message = Message.read(raw, charset_override=charset_override, charset_default=charset_default)
+    except BadInput as fault:
+        return Explanation((), refusal=_words(fault))
+    reading = read_message(message, mappings)
+    fields = explain_section(mappings.patient, message, "patient")
+    fields += explain_section(mappings.visit, message, "visit")
+    try:
+        fields += _orders(message, mappings) if message.message_code in ORDER_TYPES else _event(message, mappings)
+    except BadInput as fault:
+        return Explanation(tuple(fields), reading.warnings, _words(fault))
+    return Explanation(tuple(fields), reading.warnings, _words(reading.refusal) if reading.refusal else "")
+
+
+def _words(fault: BadInput) -> str:
+    return f"{fault.where}: {fault}" if fault.where else str(fault)
+
+
+def _event(message: Message, mappings: Mappings) -> list[ExplainedField]:
+    fields = explain_section(mappings.event, message, "event")
+    if message.trigger_event in MERGES:
+        for number, source in enumerate(merge_sources(message), 1):
+            fields += explain_section(mappings.merge, source, f"merge {number}")
+    return fields
+
+
+def _orders(message: Message, mappings: Mappings) -> list[ExplainedField]:
+    fields: list[ExplainedField] = []
+    sources = list(order_sources(message))
+    for index, (group, source) in enumerate(sources):
+        before = sum(1 for number, _ in sources[:index] if number == group)
+        several = sum(1 for number, _ in sources if number == group) > 1
+        where = f"group {group}, step {before + 1}" if several else f"group {group}"
+        fields += explain_section(mappings.order, source, f"order ({where})")
+        fields += explain_section(mappings.procedure, source, f"requested procedure ({where})")
+        fields += explain_section(mappings.step, source, f"scheduled step ({where})")
+    return fields

@@ -1,0 +1,373 @@
+"""A reader of HL7 v2 in its bar form: tolerant, lossless, lazy, linear in size.
+
+`raw` stays what arrived. Lines are cut once; fields, repetitions and components when somebody asks. A value is cut at
+the delimiters first and its escapes are decoded last, once, in one pass (HL7 v2.5.1 2.7): a chain of replacements
+would turn `\\E\\F\\E\\` into a delimiter, and an unescaped `<` has cost reports.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from bridge.errors import NotReadable
+from bridge.hl7 import charset
+from bridge.hl7.delimiters import PLAIN, Delimiters
+from bridge.hl7.header import Header, header_of, locate_header
+
+NULL = '""'
+"""The value that deletes (HL7 v2.5.1 2.5.3); an empty field changes nothing."""
+
+SEQUENCE = "hl7-segment-sequence"
+"""The error code of segments that stand where they must not (AE, 100)."""
+
+_MOST_WARNINGS = 50
+_MOST_SHARED = 8
+_JUNK = "\x00\x0b\x1a\x1c\t \ufeff"
+_PATIENT_ONLY = frozenset({"NTE"})
+
+
+class Repetition:
+    """One repetition of a field: components count from 1, `raw` still carries its escapes."""
+
+    __slots__ = ("_components", "_delimiters", "raw")
+
+    def __init__(self, raw: str, delimiters: Delimiters) -> None:
+        self.raw = raw
+        self._delimiters = delimiters
+        self._components: list[str] | None = None
+
+    def _split(self) -> list[str]:
+        if self._components is None:
+            mark = self._delimiters.component
+            self._components = self.raw.split(mark) if mark else [self.raw]
+        return self._components
+
+    @property
+    def components(self) -> int:
+        """How many components there are, empty ones included."""
+        return len(self._split())
+
+    @property
+    def text(self) -> str:
+        """The first component, decoded."""
+        return self.get(1)
+
+    def get(self, component: int, subcomponent: int = 0) -> str:
+        """Decoded text, '' when absent. Subcomponent 0 is the first one, which is the whole of a simple component."""
+        parts = self._split()
+        if not 0 < component <= len(parts):
+            return ""
+        value = parts[component - 1]
+        mark = self._delimiters.subcomponent
+        if mark and mark in value:
+            subs = value.split(mark)
+            if subcomponent > len(subs):
+                return ""
+            value = subs[max(subcomponent, 1) - 1]
+        elif subcomponent > 1:
+            return ""
+        return self._delimiters.unescape(value)
+
+    def __repr__(self) -> str:
+        return f"Repetition({len(self.raw)} characters)"
+
+
+class Segment:
+    """One segment: `name`, and `number`, the line of the message where it begins (from 1)."""
+
+    __slots__ = ("_delimiters", "_fields", "_repetitions", "_text", "name", "number")
+
+    def __init__(self, name: str, number: int, text: str, delimiters: Delimiters) -> None:
+        self.name = name
+        self.number = number
+        self._text = text
+        self._delimiters = delimiters
+        self._fields: list[str] | None = None
+        self._repetitions: dict[int, tuple[Repetition, ...]] = {}
+
+    def raw_field(self, field: int) -> str:
+        """The field as it was sent, escapes and repetitions included; '' when absent."""
+        if self._fields is None:
+            self._fields = self._text.split(self._delimiters.field)
+            if self.name == "MSH":
+                # MSH-1 is the separator itself, so that all others count one higher (2.14.9.1).
+                self._fields.insert(1, self._delimiters.field)
+        return self._fields[field] if 0 < field < len(self._fields) else ""
+
+    def repetitions(self, field: int) -> tuple[Repetition, ...]:
+        """All repetitions of a field, empty ones kept in their place; () when the field is absent or empty."""
+        known = self._repetitions.get(field)
+        if known is None:
+            raw = self.raw_field(field)
+            mark = self._delimiters.repetition
+            if not raw:
+                known = ()
+            elif self.name == "MSH" and field <= 2:
+                known = (Repetition(raw, PLAIN),)
+            else:
+                known = tuple(Repetition(one, self._delimiters) for one in (raw.split(mark) if mark else (raw,)))
+            self._repetitions[field] = known
+        return known
+
+    def get(self, field: int, component: int = 1, subcomponent: int = 0) -> str:
+        """The text of the first repetition; '' when absent."""
+        repetitions = self.repetitions(field)
+        return repetitions[0].get(component, subcomponent) if repetitions else ""
+
+    def __repr__(self) -> str:
+        return f"Segment({self.name}, line {self.number})"
+
+
+class _Scope:
+    """A run of segments by name."""
+
+    def __init__(self, segments: tuple[Segment, ...]) -> None:
+        self.all_segments = segments
+        self._by_name: dict[str, list[Segment]] = {}
+        for segment in segments:
+            self._by_name.setdefault(segment.name, []).append(segment)
+
+    def segments(self, segment: str) -> tuple[Segment, ...]:
+        """All segments of that name in this scope, in order."""
+        return tuple(self._by_name.get(segment, ()))
+
+    def repetitions(self, segment: str, field: int) -> tuple[Repetition, ...]:
+        """All repetitions of the field in the first such segment; () when segment or field is absent or empty."""
+        found = self.segments(segment)
+        return found[0].repetitions(field) if found else ()
+
+    def get(self, segment: str, field: int, component: int = 1, subcomponent: int = 0) -> str:
+        """The text of the first repetition in the first such segment; '' when absent."""
+        found = self.segments(segment)
+        return found[0].get(field, component, subcomponent) if found else ""
+
+
+class OrderGroup(_Scope):
+    """ORC with the TQ1, OBR, NTE, DG1, OBX, IPC and ZDS that belong to it; else the message's own segments.
+
+    NTE is never looked for outside the group: `patient_notes` are those after PID.
+    """
+
+    def __init__(self, own: tuple[Segment, ...], head: _Scope, patient_notes: tuple[Segment, ...]) -> None:
+        super().__init__(own)
+        self._head = head
+        self.patient_notes = patient_notes
+
+    def segments(self, segment: str) -> tuple[Segment, ...]:
+        own = super().segments(segment)
+        return own if own or segment in _PATIENT_ONLY else self._head.segments(segment)
+
+    def with_only(self, chosen: Segment) -> OrderGroup:
+        """The same group with `chosen` as the only segment of its name: one step (IPC) at a time."""
+        own = tuple(one for one in self.all_segments if one.name != chosen.name or one is chosen)
+        return OrderGroup(own, self._head, self.patient_notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    segments: tuple[Segment, ...]
+    warnings: tuple[str, ...]
+
+
+class Message(_Scope):
+    """A whole message; the scope of its look-ups is all of it."""
+
+    def __init__(
+        self, raw: bytes, segments: tuple[Segment, ...], characters: charset.CharacterSet, warnings: tuple[str, ...]
+    ) -> None:
+        super().__init__(segments)
+        self.raw = raw
+        self.character_set = characters
+        self.warnings = warnings
+
+    @classmethod
+    def read(cls, raw: bytes, *, charset_override: str = "", charset_default: str = "") -> Message:
+        """Read one message.
+
+        Raises NotReadable (`where` MSH: no header, or two of them; MSH-1, MSH-2: delimiters that cannot be; MSH-18:
+        bytes that do not decode) and Unsupported (`where` MSH-18: UTF-16 and the like).
+        """
+        body = locate_header(raw)
+        head = header_of(body)
+        delimiters = Delimiters.read(head.field_separator, head.encoding_characters)
+        by_mark = "UNICODE UTF-8" if raw.lstrip(b"\r\n\t ").startswith(b"\xef\xbb\xbf") else ""
+        declared = head.character_sets.split(delimiters.repetition) if delimiters.repetition else [head.character_sets]
+        characters = charset.choose(declared, override=charset_override, fallback=by_mark or charset_default)
+        text = characters.decode(body)
+        delimiters = delimiters.decoding(characters)
+        lines = _cut_lines(text, delimiters)
+        return cls(raw, lines.segments, characters, lines.warnings)
+
+    @cached_property
+    def header(self) -> Header:
+        """The header as plain ASCII, for the acknowledgement."""
+        return header_of(self.raw)
+
+    @property
+    def sending_application(self) -> str:
+        """MSH-3: the namespace, else the universal id."""
+        return self.get("MSH", 3) or self.get("MSH", 3, 2)
+
+    @property
+    def sending_facility(self) -> str:
+        """MSH-4: the namespace, else the universal id."""
+        return self.get("MSH", 4) or self.get("MSH", 4, 2)
+
+    @property
+    def receiving_application(self) -> str:
+        """MSH-5: the namespace, else the universal id."""
+        return self.get("MSH", 5) or self.get("MSH", 5, 2)
+
+    @property
+    def receiving_facility(self) -> str:
+        """MSH-6: the namespace, else the universal id."""
+        return self.get("MSH", 6) or self.get("MSH", 6, 2)
+
+    @property
+    def timestamp(self) -> str:
+        """MSH-7 as it was sent."""
+        return self.get("MSH", 7)
+
+    @property
+    def message_code(self) -> str:
+        """MSH-9.1, `ORM`."""
+        return self.get("MSH", 9, 1).strip().upper()
+
+    @property
+    def trigger_event(self) -> str:
+        """MSH-9.2, `O01`."""
+        return self.get("MSH", 9, 2).strip().upper()
+
+    @property
+    def structure(self) -> str:
+        """MSH-9.3, `ORM_O01`; often absent."""
+        return self.get("MSH", 9, 3).strip().upper()
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10."""
+        return self.get("MSH", 10)
+
+    @property
+    def processing_id(self) -> str:
+        """MSH-11.1."""
+        return self.get("MSH", 11)
+
+    @property
+    def version(self) -> str:
+        """MSH-12.1."""
+        return self.get("MSH", 12)
+
+    @property
+    def sequence_number(self) -> str:
+        """MSH-13."""
+        return self.get("MSH", 13)
+
+    @property
+    def accept_ack(self) -> str:
+        """MSH-15 (table 0155)."""
+        return self.get("MSH", 15).strip().upper()
+
+    @property
+    def application_ack(self) -> str:
+        """MSH-16 (table 0155)."""
+        return self.get("MSH", 16).strip().upper()
+
+    @cached_property
+    def _head(self) -> tuple[Segment, ...]:
+        head: list[Segment] = []
+        for segment in self.all_segments:
+            if segment.name in ("ORC", "OBR"):
+                break
+            head.append(segment)
+        return tuple(head)
+
+    @cached_property
+    def patient_notes(self) -> tuple[Segment, ...]:
+        """The NTE between PID and the first order."""
+        names = [segment.name for segment in self._head]
+        start = names.index("PID") if "PID" in names else len(names)
+        return tuple(segment for segment in self._head[start:] if segment.name == "NTE")
+
+    def order_groups(self) -> tuple[OrderGroup, ...]:
+        """One group an ORC, or an OBR that has no ORC of its own (it then shares the ORC and TQ1 before it).
+
+        A ZDS belongs to every group before it that has none yet. Groups after a further PID of the same patient are
+        prior results (OMG^O19) and left out. Raises NotReadable when there are two patients: whose order is it?
+        """
+        if len({segment.raw_field(3) for segment in self.segments("PID")}) > 1:
+            raise NotReadable("orders of two patients in one message", where="PID", code=SEQUENCE)
+        groups: list[list[Segment]] = []
+        without_zds: list[list[Segment]] = []
+        detailed = False
+        for segment in self.all_segments[len(self._head) :]:
+            name = segment.name
+            if name == "PID":
+                break
+            if name == "ZDS":
+                for group in without_zds:
+                    group.append(segment)
+                without_zds.clear()
+                continue
+            if name == "ORC" or (name == "OBR" and (not groups or detailed)):
+                shared = [] if name == "ORC" or not groups else groups[-1][:_MOST_SHARED]
+                groups.append([*(one for one in shared if one.name in ("ORC", "TQ1")), segment])
+                without_zds.append(groups[-1])
+                detailed = False
+            else:
+                groups[-1].append(segment)
+            detailed = detailed or name == "OBR"
+        head = _Scope(self._head)
+        return tuple(OrderGroup(tuple(group), head, self.patient_notes) for group in groups)
+
+
+def _cut_lines(text: str, delimiters: Delimiters) -> _Lines:
+    """Lines to segments. What is no segment continues the one before it: kept, and reported by number."""
+    warnings: list[str] = []
+    parts: list[tuple[str, int, list[str]]] = []
+    ordered = False
+    begins = re.compile(rf"[A-Z][A-Z0-9]{{2}}{re.escape(delimiters.field)}")
+    lines = text.replace("\r\n", "\r").replace("\n", "\r").split("\r")
+    for number, line in enumerate(lines, start=1):
+        if begins.match(line):
+            if parts and line.startswith("MSH"):
+                raise NotReadable("two message headers in one frame", where="MSH", code=SEQUENCE)
+            ordered = ordered or line.startswith(("ORC", "OBR"))
+            if ordered and line.startswith("PID"):
+                warnings.append(f"line {number}: a PID after an order; what follows is taken for prior results")
+            parts.append((line[:3], number, [line]))
+        elif line.strip(_JUNK):
+            warnings.append(f"line {number} is not a segment: taken as the rest of the {parts[-1][0]} before it")
+            parts[-1][2].append(_glue(parts[-1][2][-1], line, delimiters) + line)
+    if "\ufffd" in text:
+        warnings.append("the sender has already replaced characters that it could not read (U+FFFD)")
+    segments: list[Segment] = []
+    for name, number, pieces in parts:
+        whole = "".join(pieces)
+        segments.append(Segment(name, number, whole, delimiters))
+        warnings.extend(f"line {number} ({name}): {word}" for word in delimiters.unread_escapes(whole))
+    if len(warnings) > _MOST_WARNINGS:
+        warnings[_MOST_WARNINGS:] = [f"and {len(warnings) - _MOST_WARNINGS} more"]
+    return _Lines(tuple(segments), tuple(warnings))
+
+
+def _glue(before: str, line: str, delimiters: Delimiters) -> str:
+    """A break beside a delimiter was a wrap; one inside a value stays visible as a line end."""
+    marks = delimiters.field + delimiters.component + delimiters.repetition + delimiters.subcomponent
+    return "" if before[-1:] in marks or line[:1] in marks else "\n"
+
+
+def split_batch(raw: bytes) -> tuple[bytes, ...]:
+    """The messages of a batch file (FHS, BHS, BTS, FTS; 2.10.3); anything else comes back alone, as it is."""
+    if not raw.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith((b"FHS", b"BHS")):
+        return (raw,)
+    pieces = re.split(rb"(?:\A|(?<=[\r\n]))(?=(?:MSH|FHS|BHS|BTS|FTS)[^A-Za-z0-9\r\n])", raw)
+    return tuple(piece for piece in pieces if piece.startswith(b"MSH"))
+
+
+__all__ = [
+    "NULL", "SEQUENCE", "Header", "Message", "OrderGroup", "Repetition", "Segment",
+    "header_of", "split_batch",
+]  # fmt: skip

@@ -1,0 +1,274 @@
+"""What a message says, in our words: ORM^O01, OMG^O19, OMI^O23 and ADT to `Reading`. It decides nothing.
+
+IHE RAD-2, RAD-3, RAD-4, RAD-13 (orders), RAD-1, RAD-12 (patients). The place of each value is in `mappings/hl7/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bridge.domain.identity import Identifier
+from bridge.domain.lifecycle import action_of
+from bridge.domain.message import Reading
+from bridge.domain.order import OrderRequest, ProcedureRequest, StepRequest
+from bridge.domain.patient import DELETED, PatientData, PatientEvent, PersonName, Visit
+from bridge.errors import BadInput, BadValue, MissingField, NotReadable, TooLarge, Unsupported
+from bridge.hl7.message import SEQUENCE, Message
+from bridge.mapping import Mappings
+from bridge.mapping.apply import Values
+from bridge.mapping.source import Focused, Source
+
+ORDER_TYPES = frozenset({"ORM", "OMG", "OMI"})
+ORDER_EVENTS = frozenset({"O01", "O19", "O23", ""})
+MERGES = frozenset({"A40", "A34", "A18"})
+PATIENT_EVENTS = frozenset({"A01", "A03", "A04", "A05", "A08", "A11", "A28", "A31"}) | MERGES
+MOST_STEPS = 500
+"""More groups and IPC than this in one message are no order but a fault of the sender."""
+
+# ORC-1 of messages that make an order out of nothing; all others speak of one that is known, by its number alone.
+_CREATING = frozenset({"NW", "SN", "RO", "PA", "CH"})
+
+
+def read_message(message: Message, mappings: Mappings) -> Reading:
+    """What the message says. What cannot be used comes back as `refusal`; no input raises."""
+    warnings = list(message.warnings)
+    try:
+        patient, orders = _route(message, mappings, warnings)
+    except BadInput as fault:
+        return Reading(warnings=_distinct(warnings), refusal=fault)
+    return Reading(patient, orders, _distinct(warnings))
+
+
+def _distinct(warnings: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(warnings))
+
+
+def _route(
+    message: Message, mappings: Mappings, warnings: list[str]
+) -> tuple[PatientEvent | None, tuple[OrderRequest, ...]]:
+    code, event = message.message_code, message.trigger_event
+    if code in ORDER_TYPES:
+        # MSH-9 of published samples says ORM where OMI is meant: the segments decide the rest.
+        if event not in ORDER_EVENTS:
+            raise Unsupported("an event that is not taken", where="MSH-9.2", code="unsupported-event")
+        return None, _read_orders(message, mappings, warnings)
+    if code == "ADT":
+        event = event or message.get("EVN", 1).strip().upper()
+        if event in PATIENT_EVENTS:
+            return _read_patient_event(event, message, mappings, warnings), ()
+        warnings.append("an ADT event without effect on imaging: ignored")
+        return None, ()
+    raise Unsupported("a message type that is not taken", where="MSH-9.1", code="unsupported-type")
+
+
+# ADT
+
+
+def _read_patient_event(event: str, message: Message, mappings: Mappings, warnings: list[str]) -> PatientEvent:
+    patient = read_patient(message, mappings, warnings)
+    prior: list[Identifier] = []
+    if event in MERGES:
+        if len({segment.raw_field(3) for segment in message.segments("PID")}) > 1:
+            raise NotReadable("several surviving patients in one merge", where="PID", code=SEQUENCE)
+        for source in merge_sources(message):
+            prior += mappings.merge.apply(source, warnings).identifiers("prior")
+    occurred = mappings.event.apply(message, warnings).moment("occurred")
+    visit = _visit(mappings.visit.apply(message, warnings))
+    return PatientEvent(event, patient, visit, tuple(dict.fromkeys(prior)), occurred)
+
+
+def merge_sources(message: Message) -> list[Source]:
+    """One view for each MRG; the message itself when there is none, so that the missing field is told."""
+    return [Focused(message, segment) for segment in message.segments("MRG")] or [message]
+
+
+def read_patient(message: Message, mappings: Mappings, warnings: list[str]) -> PatientData:
+    """PID as the mapping reads it. Raises MissingField(where="PID-3")."""
+    values = mappings.patient.apply(message, warnings)
+    name = values.get("name", "")
+    every = (
+        *values.identifiers("identifiers"),
+        *values.identifiers("external_identifiers"),
+        *values.identifiers("alternate_identifiers"),
+    )
+    # PID-2 often repeats a number of PID-3 without its type.
+    by_key: dict[tuple[str, str], Identifier] = {}
+    for one in every:
+        by_key.setdefault(one.key, one)
+        _check_length(one.value, 64, "a patient identifier", warnings)
+    return PatientData(
+        tuple(by_key.values()),
+        name if isinstance(name, PersonName) or name == DELETED else "",
+        values.text("birth_date"),
+        values.text("sex"),
+    )
+
+
+def _visit(values: Values) -> Visit:
+    return Visit(
+        values.identifier("admission"),
+        values.kept("patient_class"),
+        values.kept("location"),
+        values.name("referring_physician"),
+    )
+
+
+# Orders
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One scheduled step as one group, or one IPC of it, tells it."""
+
+    control: str
+    order: Values
+    procedure: Values
+    step: Values
+    modality_sent: str
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Units with equal keys are one requested procedure of one order (RAD TF-2 4.4)."""
+        placer, filler = self.order.identifier("placer"), self.order.identifier("filler")
+        return self.control, placer, filler, self.procedure.kept("procedure_id")
+
+    @property
+    def step_key(self) -> tuple[object, ...]:
+        """OBR-20 or IPC-4; without it, a step is known by what is made and when."""
+        step_id = self.step.kept("step_id")
+        return (step_id,) if step_id else ("", self.modality_sent, self.step.moment("start"))
+
+
+def order_sources(message: Message) -> Iterator[tuple[int, Source]]:
+    """The number of the order group, from 1, and a view of it: one for each IPC, or one of the whole group."""
+    for number, group in enumerate(message.order_groups(), 1):
+        steps = group.segments("IPC")
+        if not steps:
+            yield number, group
+        for segment in steps:
+            yield number, Focused(group, segment)
+
+
+def _read_orders(message: Message, mappings: Mappings, warnings: list[str]) -> tuple[OrderRequest, ...]:
+    sources = list(order_sources(message))
+    if not sources or not message.segments("ORC"):
+        raise NotReadable("no order in it", where="ORC", code=SEQUENCE)
+    if len(sources) > MOST_STEPS:
+        raise TooLarge(f"more than {MOST_STEPS} steps in one message", where="OBR")
+    units = [unit for n, source in sources if (unit := _read_unit(n, source, mappings, warnings))]
+    if not units:
+        return ()
+    patient = read_patient(message, mappings, warnings)
+    visit = _visit(mappings.visit.apply(message, warnings))
+    procedures: dict[tuple[object, ...], list[_Unit]] = {}
+    for unit in units:
+        procedures.setdefault(unit.key, []).append(unit)
+    return tuple(_order(of_one, patient, visit, warnings) for of_one in procedures.values())
+
+
+def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[str]) -> _Unit | None:
+    """None, with a warning, for what orders no images."""
+    not_imaging, modality = mappings.step.rule("not_imaging"), mappings.step.rule("modality")
+    if not_imaging and not_imaging.read(source, warnings):
+        warnings.append(f"order group {number} is no imaging order ({not_imaging.paths[0][0]}): nothing is created")
+        return None
+    order = mappings.order.apply(source, warnings)
+    control = order.kept("control").upper()
+    if action_of(control) is None:
+        raise BadValue("not an order control code of table 0119", where="ORC-1", code="table-value")
+    modality_sent = modality.sent(source) if modality else ""
+    evidence = modality_sent or source.segments("IPC") or source.segments("ZDS")
+    if control in _CREATING and not evidence:
+        warnings.append(f"order group {number} names no modality, IPC or ZDS: no imaging order, nothing is created")
+        return None
+    if not order.identifier("placer") and not order.identifier("filler"):
+        raise MissingField("neither ORC-2 nor ORC-3 names the order", where="ORC-2")
+    procedure = mappings.procedure.apply(source, warnings)
+    return _Unit(control, order, procedure, mappings.step.apply(source, warnings), modality_sent)
+
+
+def _first(of_all: list[Values]) -> Values:
+    """For each field the first unit that says something."""
+    merged = Values()
+    for values in of_all:
+        for name, value in values.items():
+            if not merged.get(name):
+                merged[name] = value
+    return merged
+
+
+def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: list[str]) -> OrderRequest:
+    order = _first([unit.order for unit in units])
+    placer, filler, accession = (order.identifier(name) for name in ("placer", "filler", "accession"))
+    for one, most, what in ((placer, 64, "ORC-2"), (filler, 64, "ORC-3"), (accession, 16, "the accession number")):
+        _check_length(one.value if one else "", most, what, warnings)
+    return OrderRequest(
+        control=units[0].control,
+        status=order.kept("status"),
+        placer=placer,
+        filler=filler,
+        accession=accession,
+        patient=patient,
+        procedure=_procedure(units, warnings),
+        visit=visit,
+        event_time=order.moment("event_time"),
+        requesting_physician=order.name("requesting_physician"),
+        department=order.kept("department"),
+        patient_state=order.kept("patient_state"),
+        medical_alerts=order.kept("medical_alerts"),
+        allergies=order.texts("allergies"),
+        pregnancy_status=order.kept("pregnancy_status"),
+        patient_weight_kg=order.kept("patient_weight_kg"),
+        patient_size_m=order.kept("patient_size_m"),
+    )
+
+
+def _procedure(units: list[_Unit], warnings: list[str]) -> ProcedureRequest:
+    uids = {unit.procedure.kept("study_instance_uid") for unit in units} - {""}
+    if len(uids) > 1:
+        raise BadValue("two Study Instance UIDs for one requested procedure", where="ZDS-1")
+    values = _first([unit.procedure for unit in units])
+    _check_length(values.kept("procedure_id"), 16, "the requested procedure id", warnings)
+    steps: dict[tuple[object, ...], list[_Unit]] = {}
+    for unit in units:
+        if unit.modality_sent or any(unit.step.values()):
+            steps.setdefault(unit.step_key, []).append(unit)
+    return ProcedureRequest(
+        procedure_id=values.kept("procedure_id"),
+        study_instance_uid=values.kept("study_instance_uid"),
+        description=values.kept("description"),
+        code=values.code("code"),
+        priority=values.kept("priority"),
+        reason=values.kept("reason"),
+        transport=values.kept("transport"),
+        comments=values.kept("comments"),
+        steps=tuple(_step(of_one, warnings) for of_one in steps.values()),
+    )
+
+
+def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
+    values = _first([unit.step for unit in units])
+    codes = [code for unit in units for code in unit.step.codes("protocol_codes")]
+    titles = values.texts("station_ae_titles")
+    _check_length(values.kept("step_id"), 16, "the scheduled procedure step id", warnings)
+    for title in titles:
+        _check_length(title, 16, "a station AE title", warnings)
+    return StepRequest(
+        step_id=values.kept("step_id"),
+        modality=values.kept("modality"),
+        modality_sent=next((unit.modality_sent for unit in units if unit.modality_sent), ""),
+        start=values.moment("start"),
+        station_ae_titles=titles,
+        station_name=values.kept("station_name"),
+        location=values.kept("location"),
+        description=values.kept("description"),
+        protocol_codes=tuple(dict.fromkeys(codes)),
+        performing_physician=values.name("performing_physician"),
+    )
+
+
+def _check_length(value: str, most: int, what: str, warnings: list[str]) -> None:
+    """Kept whole: a shortened number matches another one's. Whether it can be used is workflow's to say (PS3.5 6.2)."""
+    if len(value) > most:
+        warnings.append(f"{what} is longer than the {most} characters of DICOM")

@@ -1,0 +1,147 @@
+"""The compiled plan: a flat list of rules, applied to each message. No YAML, no checks, no regex made here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.domain.coding import Code
+from bridge.domain.identity import Identifier
+from bridge.domain.patient import DELETED, PersonName
+from bridge.errors import BadInput, BadValue, MissingField
+from bridge.mapping.load import Mark
+from bridge.mapping.path import Path
+from bridge.mapping.source import Source
+from bridge.mapping.tables import CodeTable, Row
+from bridge.mapping.transforms import Reader, Transform
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a rule found: the path that gave it, the value (`DELETED` for the HL7 null), or what is wrong there."""
+
+    path: Path
+    mark: Mark
+    value: object | None = None
+    fault: BadInput | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One field of ours and where it comes from. `type_1`: the DICOM attribute may not be empty, so that a value that
+    cannot be used, or the null, refuses the message; otherwise it is left out with a warning."""
+
+    name: str
+    paths: tuple[tuple[Path, Mark], ...]
+    as_name: str
+    transform: Transform
+    reader: Reader
+    table: CodeTable | None
+    required: bool
+    type_1: bool
+    source: str
+    mark: Mark
+
+    def find(self, source: Source) -> Found | None:
+        """The first path that holds something; None when none does. Never raises."""
+        for path, mark in self.paths:
+            if path.is_null(source):
+                where = str(path)
+                fault = MissingField(f"{where} cannot be deleted", where=where) if self.type_1 else None
+                return Found(path, mark, DELETED, fault)
+            try:
+                value = self.reader(source, path)
+            except BadValue as fault:
+                return Found(path, mark, None, BadValue(f"{path} is {fault}", where=str(path)))
+            if value is not None:
+                return Found(path, mark, value)
+        return None
+
+    def read(self, source: Source, warnings: list[str]) -> object | None:
+        """The value; None when absent. Raises MissingField and BadValue as the rule asks."""
+        found = self.find(source)
+        if found is None:
+            if self.required:
+                where = str(self.paths[0][0]) if self.paths else self.name
+                raise MissingField(f"{where} is empty", where=where)
+            return None
+        if found.fault is None:
+            if found.value == "" and self.table and not self.row(source, found.path):
+                warnings.append(f"{found.path} is not in the table {self.table.name}")
+            return found.value
+        if self.type_1 or self.required:
+            raise found.fault
+        warnings.append(f"{found.fault}: left out")
+        return None
+
+    def sent(self, source: Source) -> str:
+        """The sender's own word, as it stood before the table."""
+        return next((text for path, _ in self.paths if (text := path.text(source))), "")
+
+    def row(self, source: Source, path: Path) -> Row | None:
+        """The table row that the value at `path` met."""
+        if self.table is None or self.transform.looks_up is None:
+            return None
+        return self.table.row(self.transform.looks_up(source, path, self.table))
+
+
+class Values(dict[str, object]):
+    """The values of a section by name. Each getter answers with the empty value when the message says nothing."""
+
+    def text(self, name: str) -> str:
+        """The text; `DELETED` when the sender deletes it."""
+        value = self.get(name)
+        return value if isinstance(value, str) else ""
+
+    def kept(self, name: str) -> str:
+        """The text of a field that is never deleted: the null says nothing."""
+        value = self.text(name)
+        return "" if value == DELETED else value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.get(name)
+        return value if isinstance(value, tuple) else ()
+
+    def name(self, name: str) -> PersonName:
+        value = self.get(name)
+        return value if isinstance(value, PersonName) else PersonName()
+
+    def identifier(self, name: str) -> Identifier | None:
+        value = self.get(name)
+        return value if isinstance(value, Identifier) else None
+
+    def identifiers(self, name: str) -> tuple[Identifier, ...]:
+        value = self.get(name)
+        return value if isinstance(value, tuple) else ()
+
+    def code(self, name: str) -> Code | None:
+        value = self.get(name)
+        return value if isinstance(value, Code) else None
+
+    def codes(self, name: str) -> tuple[Code, ...]:
+        value = self.get(name)
+        return value if isinstance(value, tuple) else ()
+
+    def moment(self, name: str) -> datetime | None:
+        value = self.get(name)
+        return value if isinstance(value, datetime) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rules of one thing of ours: patient, visit, order, procedure, step, event."""
+
+    name: str
+    rules: tuple[Rule, ...]
+
+    def apply(self, source: Source, warnings: list[str]) -> Values:
+        """Raises MissingField and BadValue (`where` is the path); lesser faults are appended to `warnings`."""
+        values = Values()
+        for rule in self.rules:
+            value = rule.read(source, warnings)
+            if value is not None:
+                values[rule.name] = value
+        return values
+
+    def rule(self, name: str) -> Rule | None:
+        return next((rule for rule in self.rules if rule.name == name), None)

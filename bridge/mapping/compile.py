@@ -1,0 +1,105 @@
+"""From the files of `mappings/` to a plan, once, at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+import bridge
+from bridge.errors import ConfigurationError
+from bridge.mapping.apply import Rule, Section
+from bridge.mapping.context import MappingContext
+from bridge.mapping.load import Mapping, load, merge
+from bridge.mapping.schema import FIELDS, Checker, RuleText
+from bridge.mapping.tables import CodeTable
+from bridge.mapping.transforms import TRANSFORMS
+
+
+def default_directory() -> FilePath:
+    """`mappings/` of the checkout, else the copy that the wheel carries."""
+    package = FilePath(bridge.__file__).parent
+    checkout = package.parent / "mappings"
+    return checkout if (checkout / "hl7" / "order.yaml").is_file() else package / "_mappings"
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """Every section, ready to be applied. Immutable, shared by all threads."""
+
+    patient: Section
+    visit: Section
+    event: Section
+    merge: Section
+    order: Section
+    procedure: Section
+    step: Section
+    tables: dict[str, CodeTable]
+
+    @classmethod
+    def load(cls, directory: FilePath, site: str | None, context: MappingContext) -> Mappings:
+        """The mappings of `directory`, with `sites/<site>.yaml` laid upon them.
+
+        Raises ConfigurationError with every fault as `file:line: text`.
+        """
+        faults: list[str] = []
+        files = _read_files(directory, site, faults)
+        checker = Checker(faults)
+        tables = {
+            name.removeprefix("codes/"): checker.table(name.removeprefix("codes/"), root)
+            for name, root in files.items()
+            if name.startswith("codes/")
+        }
+        rows: dict[str, tuple[RuleText, ...]] = {}
+        for name in FIELDS:
+            if name in files:
+                rows |= checker.file(name, files[name], tables)
+        if faults:
+            raise ConfigurationError(faults)
+        sections = {
+            name: Section(name, tuple(_compile(row, context, tables) for row in section))
+            for name, section in rows.items()
+        }
+        return cls(**sections, tables=tables)
+
+
+def _compile(row: RuleText, context: MappingContext, tables: dict[str, CodeTable]) -> Rule:
+    transform = TRANSFORMS[row.transform]
+    table = tables[row.table] if row.table else None
+    reader = transform.make(context, table)
+    return Rule(
+        row.name,
+        row.paths,
+        row.transform,
+        transform,
+        reader,
+        table,
+        row.required,
+        row.type_1,
+        row.source,
+        row.mark,
+    )
+
+
+def _read_files(directory: FilePath, site: str | None, faults: list[str]) -> dict[str, Mapping]:
+    """`hl7/order`, `codes/modality` ... as nodes, overlaid."""
+    names = [*FIELDS, *(f"codes/{path.stem}" for path in sorted((directory / "codes").glob("*.yaml")))]
+    files: dict[str, Mapping] = {}
+    for name in names:
+        root = load(directory / f"{name}.yaml", f"{directory.name}/{name}.yaml", faults)
+        if root is not None:
+            files[name] = root
+    if not site:
+        return files
+    shown = f"{directory.name}/sites/{site}.yaml"
+    if not site.replace("-", "").replace("_", "").isalnum():
+        raise ConfigurationError([f"{directory.name}/sites:1: a site's name is letters, digits, - and _"])
+    overlay = load(directory / "sites" / f"{site}.yaml", shown, faults)
+    for name, node in overlay.entries.items() if overlay else ():
+        at = overlay.keys[name] if overlay else None
+        if not isinstance(node, Mapping):
+            faults.append(f"{at}: expected keys under '{name}'")
+        elif name not in names and not name.startswith("codes/"):
+            faults.append(f"{at}: no mapping '{name}'; there are {', '.join(names)}, and new codes/...")
+        else:
+            files[name] = merge(files[name], node) if name in files else node
+    return files

@@ -1,0 +1,63 @@
+"""What a mapping reads from: segments, fields and repetitions, with nothing known of how they were parsed."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Repetition(Protocol):
+    """One repetition of a field. Values are decoded and unescaped; numbers count from 1."""
+
+    @property
+    def components(self) -> int:
+        """How many components the sender wrote."""
+
+    @property
+    def text(self) -> str:
+        """The first component, decoded."""
+
+    @property
+    def raw(self) -> str:
+        """The whole repetition as sent, escapes and all."""
+
+    def get(self, component: int, subcomponent: int = 0) -> str:
+        """'' when absent. Subcomponent 0 is the component itself, or its first subcomponent when it has several."""
+
+
+class Segment(Protocol):
+    """One segment, for those that repeat."""
+
+    @property
+    def name(self) -> str: ...
+
+    def repetitions(self, field: int) -> tuple[Repetition, ...]: ...
+
+
+class Source(Protocol):
+    """A whole message, or one order group of it, with a ZDS that it may share.
+
+    A group answers with its own segments first and lends those of the message only where it has none of that name
+    (MSH, PID, PV1, AL1). Notes (NTE) are never lent: those after PID say nothing of the order.
+    """
+
+    def repetitions(self, segment: str, field: int) -> tuple[Repetition, ...]:
+        """The field of the first segment of that name, () when there is none or it is empty."""
+
+    def segments(self, segment: str) -> tuple[Segment, ...]:
+        """Every segment of that name, in order."""
+
+
+class Focused:
+    """A source in which one repeating segment (IPC, MRG) is narrowed to a single one of its kind."""
+
+    def __init__(self, source: Source, segment: Segment) -> None:
+        self._source = source
+        self._segment = segment
+
+    def repetitions(self, segment: str, field: int) -> tuple[Repetition, ...]:
+        if segment == self._segment.name:
+            return self._segment.repetitions(field)
+        return self._source.repetitions(segment, field)
+
+    def segments(self, segment: str) -> tuple[Segment, ...]:
+        return (self._segment,) if segment == self._segment.name else self._source.segments(segment)

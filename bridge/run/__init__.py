@@ -1,0 +1,1 @@
+"""Processes: the supervisor, the roles, the worker's loop and the ticker."""

@@ -1,0 +1,59 @@
+"""The audit trail: written in the transaction of the act, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy.engine import Connection
+
+from bridge.store.schema import activity, audit
+from bridge.store.upsert import upsert
+
+_INSERT = insert(audit)
+_OF = select(audit).where(audit.c.subject == bindparam("s")).order_by(audit.c.id)
+_COUNT = select(func.count()).select_from(audit).where(audit.c.action == bindparam("a"))
+
+
+def write_audit(
+    connection: Connection,
+    *,
+    at: datetime,
+    who: str,
+    action: str,
+    subject: str,
+    outcome: str = "ok",
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """`who` is a peer, role or user key; `subject` like `study:12`; `details` hold no patient data."""
+    connection.execute(
+        _INSERT,
+        {"at": at, "who": who, "action": action, "subject": subject, "outcome": outcome, "details": details or {}},
+    )
+
+
+def find_audit(connection: Connection, subject: str) -> list[dict[str, object]]:
+    return [dict(r._mapping) for r in connection.execute(_OF, {"s": subject})]
+
+
+def count_audit(connection: Connection, action: str) -> int:
+    return int(connection.execute(_COUNT, {"a": action}).scalar_one())
+
+
+_ACTIVITY = upsert(
+    activity,
+    ("kind", "name"),
+    {"at": None, "note": None, "count": activity.c["count"] + bindparam("more")},
+    extra_values={"count": bindparam("more")},
+)
+_ACTIVITIES = select(activity).order_by(activity.c.kind, activity.c.name)
+
+
+def note_activity(connection: Connection, kind: str, name: str, at: datetime, *, more: int = 1, note: str = "") -> None:
+    """Remember the newest sign of life of a role, feed or device, and count it."""
+    connection.execute(_ACTIVITY(connection), {"kind": kind, "name": name, "at": at, "more": more, "note": note})
+
+
+def activities(connection: Connection) -> list[dict[str, object]]:
+    return [dict(r._mapping) for r in connection.execute(_ACTIVITIES)]

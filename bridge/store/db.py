@@ -1,0 +1,234 @@
+"""The database: engines, the writer thread with group commit, and what its failures mean.
+
+`write(change)` runs `change(connection)` on the one writer thread of the process and returns after the commit that
+makes it true (durability: WAL with `synchronous=FULL`, `BEGIN IMMEDIATE`; PostgreSQL `synchronous_commit=on`).
+Several changes share one commit; each has its own savepoint, so that one bad change never undoes its neighbours.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pysqlite3.dbapi2 as sqlite  # type: ignore[import-untyped]
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+
+from bridge.errors import BridgeError, StoreBroken, StoreError, StoreUnavailable
+from bridge.store.turnstile import Turnstile
+
+log = logging.getLogger("bridge.store")
+__all__ = ["Change", "Connection", "Database", "sqlite_sound_for_processes", "sqlite_version"]
+
+T = TypeVar("T")
+Change = Callable[[Connection], T]
+
+GROUP_CHANGES = 64
+GROUP_SECONDS = 0.005
+SQLITE_FLOOR = (3, 51, 3)
+"""Older libraries corrupt a WAL when two connections write or checkpoint at once (fixed in 3.51.3)."""
+
+
+def sqlite_version() -> tuple[int, ...]:
+    return tuple(sqlite.sqlite_version_info)
+
+
+def sqlite_sound_for_processes() -> bool:
+    return sqlite_version() >= SQLITE_FLOOR
+
+
+class Database:
+    """One process's door to the store. Thread-safe; close it before the process ends."""
+
+    def __init__(self, url: str, folder: Path, *, password: str | None = None, on_broken: Callable[[], None]) -> None:
+        """`url` '' is SQLite in `folder`; `on_broken` is called once when a sync failed: the process must end."""
+        self.is_sqlite = not url
+        self.path = folder / "bridge.db"
+        self._on_broken = on_broken
+        self._turnstile = Turnstile(folder) if self.is_sqlite else None
+        self._writer_engine = self._engine(url, password, writing=True)
+        self._reader_engine = self._engine(url, password, writing=False)
+        self._jobs: queue.SimpleQueue[tuple[Change[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._broken = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, change: Change[T]) -> T:
+        """Run `change` in a transaction of its own and return its result once committed.
+
+        Raises what `change` raises (its effects undone), `StoreUnavailable` (nothing kept) or `StoreBroken`.
+        """
+        try:
+            return self._submit(change)
+        except IntegrityError:
+            # Another node was first (PostgreSQL): what the change reads has changed, so it decides again.
+            return self._submit(change)
+
+    def _submit(self, change: Change[T]) -> T:
+        if self._closed or self._broken:
+            raise StoreUnavailable("the store takes no changes")
+        done: Future[T] = Future()
+        self._jobs.put((change, done))
+        return done.result()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A short reading transaction. Keep it short: a long one stops the WAL from being reset."""
+        try:
+            with self._reader_engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as fault:
+            raise _meaning(fault) from fault
+
+    def checkpoint(self) -> int:
+        """Move the WAL into the database (worker only); returns the pages still in the WAL, 0 on PostgreSQL."""
+        if not self.is_sqlite:
+            return 0
+        with self._reader_engine.connect() as connection:
+            row = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+            return max(int(row[1]) - int(row[2]), 0)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        self._writer_engine.dispose()
+        self._reader_engine.dispose()
+        if self._turnstile:
+            self._turnstile.close()
+
+    @property
+    def writer_engine(self) -> Engine:
+        """For migrations only, before any role runs."""
+        return self._writer_engine
+
+    def _engine(self, url: str, password: str | None, *, writing: bool) -> Engine:
+        if self.is_sqlite:
+            engine = create_engine(
+                f"sqlite:///{self.path}",
+                module=sqlite,
+                connect_args={"timeout": 30, "check_same_thread": False, "cached_statements": 512},
+                pool_size=1 if writing else 8,
+                max_overflow=0 if writing else 24,
+            )
+            event.listen(engine, "connect", _set_up_sqlite)
+            event.listen(engine, "begin", _begin_immediate if writing else _begin_deferred)
+            return engine
+        options: dict[str, Any] = {"options": "-c synchronous_commit=on"}
+        if password is not None:
+            options["password"] = password
+        return create_engine(url, connect_args=options, pool_size=2 if writing else 8, pool_pre_ping=True)
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            if not self._commit_group(job):
+                self._drain()
+                return
+
+    def _commit_group(self, first: tuple[Change[Any], Future[Any]]) -> bool:
+        """One commit for what has queued, within bounds. False ends the writer."""
+        results: list[tuple[Future[Any], Any, BaseException | None]] = []
+        ended = False
+        job: tuple[Change[Any], Future[Any]] | None = first
+        try:
+            with (
+                self._turnstile.turn() if self._turnstile else nullcontext(),
+                self._writer_engine.begin() as connection,
+            ):
+                deadline = time.monotonic() + GROUP_SECONDS
+                while job is not None:
+                    results.append((job[1], *_attempt(connection, job[0])))
+                    if len(results) >= GROUP_CHANGES or time.monotonic() >= deadline:
+                        break
+                    try:
+                        job = self._jobs.get_nowait()
+                    except queue.Empty:
+                        break
+                    if job is None:
+                        ended = True
+        except SQLAlchemyError as fault:
+            error = _meaning(fault)
+            waiting = [future for future, _, _ in results] or [first[1]]
+            for future in waiting:
+                future.set_exception(error)
+            if isinstance(error, StoreBroken):
+                self._broken = True
+                log.critical("a sync failed: this process must end", extra={"fields": {"error": error.code}})
+                self._on_broken()
+                return False
+            return not ended
+        for future, value, failure in results:
+            if failure is None:
+                future.set_result(value)
+            else:
+                future.set_exception(failure)
+        return not ended
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if job is not None:
+                job[1].set_exception(StoreUnavailable("the store takes no changes"))
+
+
+def _attempt(connection: Connection, change: Change[Any]) -> tuple[Any, BaseException | None]:
+    savepoint = connection.begin_nested()
+    try:
+        value = change(connection)
+        savepoint.commit()
+    except DBAPIError as fault:
+        if isinstance(_meaning(fault), StoreError) and isinstance(fault, OperationalError):
+            raise  # the disk, not the change: the whole group fails
+        savepoint.rollback()
+        return None, fault
+    except Exception as fault:  # noqa: BLE001 - handed to the caller, whatever it is
+        savepoint.rollback()
+        return None, fault
+    return value, None
+
+
+def _meaning(fault: SQLAlchemyError) -> BridgeError:
+    """Our word for a database error: a failed sync is the end of the process, the rest may pass."""
+    name = getattr(getattr(fault, "orig", None), "sqlite_errorname", "")
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT")):
+        return StoreBroken("the database file cannot be trusted", where=name)
+    return StoreUnavailable("the database did not take the change", where=name or type(fault).__name__)
+
+
+def _set_up_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=30000",
+        "wal_autocheckpoint=0",
+        "mmap_size=268435456",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_deferred(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

@@ -1,0 +1,277 @@
+"""Orders, their requested procedures and scheduled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy.engine import Connection
+
+from bridge.domain.identity import Identifier
+from bridge.domain.order import OrderStatus, StepStatus
+from bridge.store.schema import (
+    imaging_order,
+    order_history,
+    performed_reference,
+    requested_procedure,
+    scheduled_procedure_step,
+    scheduled_station,
+    study,
+)
+
+step = scheduled_procedure_step
+procedure = requested_procedure
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    id: int
+    patient_id: int
+    status: OrderStatus
+    placeholder: bool
+    event_at: datetime | None
+    placer: Identifier | None
+    filler: Identifier | None
+    accession: Identifier | None
+
+
+_ORDER_COLUMNS = (
+    imaging_order.c.id,
+    imaging_order.c.patient_id,
+    imaging_order.c.status,
+    imaging_order.c.placeholder,
+    imaging_order.c.event_at,
+    imaging_order.c.placer_order_number,
+    imaging_order.c.placer_issuer,
+    imaging_order.c.filler_order_number,
+    imaging_order.c.filler_issuer,
+    imaging_order.c.accession_number,
+    imaging_order.c.accession_issuer,
+)
+_BY_PLACER = select(*_ORDER_COLUMNS).where(
+    imaging_order.c.placer_order_number == bindparam("v"), imaging_order.c.placer_issuer == bindparam("i")
+)
+_BY_FILLER = select(*_ORDER_COLUMNS).where(
+    imaging_order.c.filler_order_number == bindparam("v"), imaging_order.c.filler_issuer == bindparam("i")
+)
+_BY_ID = select(*_ORDER_COLUMNS).where(imaging_order.c.id == bindparam("o"))
+_INSERT = insert(imaging_order).returning(imaging_order.c.id)
+_HISTORY = insert(order_history)
+_HISTORY_OF = select(order_history).where(order_history.c.order_id == bindparam("o")).order_by(order_history.c.id)
+_PROCEDURES = select(procedure).where(procedure.c.order_id == bindparam("o")).order_by(procedure.c.id)
+_PROCEDURE_INSERT = insert(procedure).returning(procedure.c.id)
+_STEPS = select(step).where(step.c.requested_procedure_id == bindparam("p")).order_by(step.c.id)
+_STEPS_OF_ORDER = (
+    select(step)
+    .join(procedure, procedure.c.id == step.c.requested_procedure_id)
+    .where(procedure.c.order_id == bindparam("o"))
+    .order_by(step.c.id)
+)
+_STEP_INSERT = insert(step).returning(step.c.id)
+_STATIONS_DELETE = delete(scheduled_station).where(scheduled_station.c.step_id == bindparam("s"))
+_STATION_INSERT = insert(scheduled_station)
+_TOUCH_STEPS_OF_PATIENT = (
+    update(step)
+    .where(
+        step.c.requested_procedure_id.in_(
+            select(procedure.c.id)
+            .join(imaging_order, imaging_order.c.id == procedure.c.order_id)
+            .where(imaging_order.c.patient_id == bindparam("p"))
+        )
+    )
+    .values(version=step.c.version + 1)
+)
+_STEPS_BY_REFERENCE = (
+    select(step.c.id, step.c.status, procedure.c.order_id, procedure.c.id.label("procedure_pk"))
+    .join(procedure, procedure.c.id == step.c.requested_procedure_id)
+    .join(imaging_order, imaging_order.c.id == procedure.c.order_id)
+)
+_STEPS_BY_STUDY = _STEPS_BY_REFERENCE.where(
+    procedure.c.study_instance_uid == bindparam("uid"),
+    or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
+)
+_STEPS_BY_ACCESSION = _STEPS_BY_REFERENCE.where(
+    imaging_order.c.accession_number == bindparam("a"),
+    imaging_order.c.accession_issuer == bindparam("i"),
+    or_(bindparam("rp") == "", procedure.c.requested_procedure_id == bindparam("rp")),
+    or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
+)
+_UID_IN_USE = select(study.c.id).where(study.c.study_instance_uid == bindparam("uid")).limit(1)
+_UID_PERFORMED = (
+    select(performed_reference.c.id).where(performed_reference.c.study_instance_uid == bindparam("uid")).limit(1)
+)
+_PARKED = (
+    select(step.c.id, step.c.parked, step.c.modality_sent, procedure.c.order_id)
+    .join(procedure, procedure.c.id == step.c.requested_procedure_id)
+    .where(step.c.parked != "")
+)
+
+
+def _identifier(value: str | None, issuer: str) -> Identifier | None:
+    return Identifier(value, issuer) if value else None
+
+
+def _order(row: Any) -> OrderRow:
+    return OrderRow(
+        row.id,
+        row.patient_id,
+        OrderStatus(row.status),
+        row.placeholder,
+        row.event_at,
+        _identifier(row.placer_order_number, row.placer_issuer),
+        _identifier(row.filler_order_number, row.filler_issuer),
+        _identifier(row.accession_number, row.accession_issuer),
+    )
+
+
+def find_order(connection: Connection, placer: Identifier | None, filler: Identifier | None) -> list[OrderRow]:
+    """The orders that carry either number with its issuer: none, one, or two that contradict each other."""
+    found: dict[int, OrderRow] = {}
+    for statement, identifier in ((_BY_PLACER, placer), (_BY_FILLER, filler)):
+        if identifier is None:
+            continue
+        row = connection.execute(statement, {"v": identifier.value, "i": identifier.issuer}).one_or_none()
+        if row is not None:
+            found[row.id] = _order(row)
+    return list(found.values())
+
+
+def get_order(connection: Connection, order_id: int) -> OrderRow:
+    return _order(connection.execute(_BY_ID, {"o": order_id}).one())
+
+
+def add_order(connection: Connection, values: Mapping[str, Any]) -> int:
+    return int(connection.execute(_INSERT, dict(values)).scalar_one())
+
+
+def change_order(connection: Connection, order_id: int, values: Mapping[str, Any]) -> None:
+    connection.execute(
+        update(imaging_order)
+        .where(imaging_order.c.id == order_id)
+        .values(version=imaging_order.c.version + 1, **values)
+    )
+
+
+def add_history(
+    connection: Connection,
+    order_id: int,
+    at: datetime,
+    event: str,
+    before: str,
+    after: str,
+    *,
+    message_id: int | None = None,
+    note: str = "",
+) -> None:
+    connection.execute(
+        _HISTORY,
+        {
+            "order_id": order_id,
+            "at": at,
+            "message_id": message_id,
+            "event": event,
+            "status_before": before,
+            "status_after": after,
+            "note": note,
+        },
+    )
+
+
+def history_of(connection: Connection, order_id: int) -> list[dict[str, Any]]:
+    return [dict(r._mapping) for r in connection.execute(_HISTORY_OF, {"o": order_id})]
+
+
+def procedures_of(connection: Connection, order_id: int) -> list[Any]:
+    return list(connection.execute(_PROCEDURES, {"o": order_id}))
+
+
+def add_procedure(connection: Connection, values: Mapping[str, Any]) -> int:
+    return int(connection.execute(_PROCEDURE_INSERT, dict(values)).scalar_one())
+
+
+def change_procedure(connection: Connection, procedure_id: int, values: Mapping[str, Any]) -> None:
+    connection.execute(update(procedure).where(procedure.c.id == procedure_id).values(**values))
+
+
+def steps_of(connection: Connection, procedure_id: int) -> list[Any]:
+    return list(connection.execute(_STEPS, {"p": procedure_id}))
+
+
+def steps_of_order(connection: Connection, order_id: int) -> list[Any]:
+    return list(connection.execute(_STEPS_OF_ORDER, {"o": order_id}))
+
+
+def add_step(connection: Connection, values: Mapping[str, Any]) -> int:
+    return int(connection.execute(_STEP_INSERT, dict(values)).scalar_one())
+
+
+def change_step(connection: Connection, step_id: int, values: Mapping[str, Any]) -> None:
+    connection.execute(update(step).where(step.c.id == step_id).values(version=step.c.version + 1, **values))
+
+
+def set_stations(connection: Connection, step_id: int, ae_titles: tuple[str, ...]) -> None:
+    connection.execute(_STATIONS_DELETE, {"s": step_id})
+    for position, title in enumerate(ae_titles):
+        connection.execute(_STATION_INSERT, {"step_id": step_id, "ae_title": title, "position": position})
+
+
+def touch_steps_of_patient(connection: Connection, patient_id: int) -> None:
+    """What a worklist shows of this patient has changed: cached answers are void."""
+    connection.execute(_TOUCH_STEPS_OF_PATIENT, {"p": patient_id})
+
+
+def find_steps(
+    connection: Connection,
+    *,
+    study_instance_uid: str,
+    accession_number: str,
+    accession_issuer: str,
+    requested_procedure_id: str,
+    scheduled_step_id: str,
+) -> list[Any]:
+    """The steps that a performed step or an image refers to: by Study Instance UID, else by accession number."""
+    if study_instance_uid:
+        rows = list(connection.execute(_STEPS_BY_STUDY, {"uid": study_instance_uid, "step": scheduled_step_id}))
+        if rows:
+            return rows
+    if not accession_number:
+        return []
+    return list(
+        connection.execute(
+            _STEPS_BY_ACCESSION,
+            {
+                "a": accession_number,
+                "i": accession_issuer,
+                "rp": requested_procedure_id,
+                "step": scheduled_step_id,
+            },
+        )
+    )
+
+
+def study_uid_in_use(connection: Connection, study_instance_uid: str) -> bool:
+    """Whether a stored study or a performed step already carries the UID."""
+    uid = {"uid": study_instance_uid}
+    return bool(connection.execute(_UID_IN_USE, uid).first() or connection.execute(_UID_PERFORMED, uid).first())
+
+
+def parked_steps(connection: Connection) -> list[Any]:
+    return list(connection.execute(_PARKED))
+
+
+def set_step_status(connection: Connection, step_id: int, status: StepStatus) -> None:
+    change_step(connection, step_id, {"status": status})
+
+
+_ORDER_OF_STEP = (
+    select(procedure.c.order_id)
+    .join(step, step.c.requested_procedure_id == procedure.c.id)
+    .where(step.c.id == bindparam("s"))
+)
+
+
+def order_of_step(connection: Connection, step_id: int) -> int:
+    return int(connection.execute(_ORDER_OF_STEP, {"s": step_id}).scalar_one())

@@ -1,0 +1,179 @@
+"""Patients, their identifiers, and merges that keep the old identifiers for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.engine import Connection
+
+from bridge.domain.identity import Identifier
+from bridge.domain.patient import PersonName
+from bridge.store.schema import imaging_order, launch_session, patient, patient_identifier
+from bridge.store.upsert import upsert
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRow:
+    id: int
+    name: PersonName
+    birth_date: str
+    sex: str
+    provisional: bool
+    event_at: datetime | None
+    merged_into: int | None
+
+
+_COLUMNS = (
+    patient.c.id,
+    patient.c.name,
+    patient.c.birth_date,
+    patient.c.sex,
+    patient.c.provisional,
+    patient.c.event_at,
+    patient.c.merged_into,
+)
+_OWNER = select(patient_identifier.c.patient_id).where(
+    patient_identifier.c.value == bindparam("v"), patient_identifier.c.issuer == bindparam("i")
+)
+_GET = select(*_COLUMNS).where(patient.c.id == bindparam("p"))
+_INSERT = insert(patient).returning(patient.c.id)
+_UPDATE = (
+    update(patient)
+    .where(patient.c.id == bindparam("p"))
+    .values(
+        name=bindparam("n"),
+        birth_date=bindparam("b"),
+        sex=bindparam("s"),
+        provisional=bindparam("prov"),
+        event_at=bindparam("e"),
+        updated_at=bindparam("u"),
+        version=patient.c.version + 1,
+    )
+)
+_ADD_IDENTIFIER = upsert(patient_identifier, ("value", "issuer"), {})
+_MERGE = update(patient).where(patient.c.id == bindparam("p")).values(merged_into=bindparam("into"))
+_ALREADY_MERGED = update(patient).where(patient.c.merged_into == bindparam("p")).values(merged_into=bindparam("into"))
+_MOVE_IDENTIFIERS = (
+    update(patient_identifier)
+    .where(patient_identifier.c.patient_id == bindparam("p"))
+    .values(patient_id=bindparam("into"))
+)
+_MOVE_ORDERS = (
+    update(imaging_order)
+    .where(imaging_order.c.patient_id == bindparam("p"))
+    .values(patient_id=bindparam("into"), version=imaging_order.c.version + 1)
+)
+_END_SESSIONS = (
+    update(launch_session)
+    .where(launch_session.c.patient_id == bindparam("p"), launch_session.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at"))
+)
+_IDENTIFIERS = (
+    select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
+    .where(patient_identifier.c.patient_id == bindparam("p"))
+    .order_by(patient_identifier.c.id)
+)
+
+
+def find_patient(connection: Connection, identifiers: tuple[Identifier, ...]) -> list[int]:
+    """The surviving patients that own any of the identifiers, in the identifiers' order, each once."""
+    found: list[int] = []
+    for identifier in identifiers:
+        owner = connection.execute(_OWNER, {"v": identifier.value, "i": identifier.issuer}).scalar_one_or_none()
+        if owner is not None and owner not in found:
+            found.append(owner)
+    return found
+
+
+def get_patient(connection: Connection, patient_id: int) -> PatientRow:
+    row = connection.execute(_GET, {"p": patient_id}).one()
+    return PatientRow(
+        row.id,
+        PersonName.from_dicom(row.name),
+        row.birth_date,
+        row.sex,
+        row.provisional,
+        row.event_at,
+        row.merged_into,
+    )
+
+
+def add_patient(
+    connection: Connection,
+    *,
+    name: PersonName,
+    birth_date: str,
+    sex: str,
+    provisional: bool,
+    event_at: datetime | None,
+    at: datetime,
+) -> int:
+    return int(
+        connection.execute(
+            _INSERT,
+            {
+                "name": name.dicom,
+                "birth_date": birth_date,
+                "sex": sex,
+                "provisional": provisional,
+                "event_at": event_at,
+                "updated_at": at,
+            },
+        ).scalar_one()
+    )
+
+
+def change_patient(
+    connection: Connection,
+    patient_id: int,
+    *,
+    name: PersonName,
+    birth_date: str,
+    sex: str,
+    provisional: bool,
+    event_at: datetime | None,
+    at: datetime,
+) -> None:
+    connection.execute(
+        _UPDATE,
+        {
+            "p": patient_id,
+            "n": name.dicom,
+            "b": birth_date,
+            "s": sex,
+            "prov": provisional,
+            "e": event_at,
+            "u": at,
+        },
+    )
+
+
+def add_identifiers(connection: Connection, patient_id: int, identifiers: tuple[Identifier, ...]) -> None:
+    """Give the patient identifiers that nobody has; one that another patient owns stays there."""
+    for identifier in identifiers:
+        connection.execute(
+            _ADD_IDENTIFIER(connection),
+            {
+                "patient_id": patient_id,
+                "value": identifier.value,
+                "issuer": identifier.issuer,
+                "type": identifier.type,
+            },
+        )
+
+
+def identifiers_of(connection: Connection, patient_id: int) -> tuple[Identifier, ...]:
+    return tuple(Identifier(*row) for row in connection.execute(_IDENTIFIERS, {"p": patient_id}))
+
+
+def merge_patients(connection: Connection, prior: int, survivor: int, at: datetime) -> None:
+    """All that hung on `prior` hangs on `survivor`; its identifiers become aliases; chains stay one step long."""
+    both = {"p": prior, "into": survivor}
+    connection.execute(_MOVE_IDENTIFIERS, both)
+    connection.execute(_MOVE_ORDERS, both)
+    connection.execute(_ALREADY_MERGED, both)
+    connection.execute(_MERGE, both)
+    # A session opened for the record that is gone must not go on under another's name.
+    connection.execute(_END_SESSIONS, {"p": prior, "at": at})

@@ -1,0 +1,116 @@
+"""Performed procedure steps and the scheduled ones they refer to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.engine import Connection
+
+from bridge.domain.performed import PerformedStep, ScheduledReference
+from bridge.store.schema import performed_procedure_step, performed_reference
+from bridge.store.upsert import upsert
+
+_pps = performed_procedure_step
+_INSERT = upsert(_pps, ("sop_instance_uid",), {})
+_BY_UID = select(_pps).where(_pps.c.sop_instance_uid == bindparam("uid"))
+_REFERENCES = select(performed_reference).where(performed_reference.c.performed_step_id == bindparam("p"))
+_REFERENCE_INSERT = insert(performed_reference)
+_RESOLVE = update(performed_reference).where(performed_reference.c.id == bindparam("r")).values(step_id=bindparam("s"))
+_OF_STUDY = (
+    select(_pps)
+    .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
+    .where(performed_reference.c.study_instance_uid == bindparam("uid"))
+    .distinct()
+)
+_UNRESOLVED_OF_STUDY = select(performed_reference).where(
+    performed_reference.c.study_instance_uid == bindparam("uid"), performed_reference.c.step_id.is_(None)
+)
+_OF_STEP = (
+    select(_pps.c.status)
+    .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
+    .where(performed_reference.c.step_id == bindparam("s"))
+)
+
+
+def _values(step: PerformedStep, attributes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "status": step.status,
+        "attributes": attributes,
+        "station_ae_title": step.station_ae_title,
+        "modality": step.modality,
+        "start": step.start,
+        "end": step.end,
+        "discontinuation": step.discontinuation,
+        "instances": step.instances,
+        "series": list(step.series_instance_uids),
+    }
+
+
+def add_performed(
+    connection: Connection, step: PerformedStep, attributes: dict[str, Any], calling_ae: str, at: datetime
+) -> int | None:
+    """The new row's id, or None when the UID is known."""
+    result = connection.execute(
+        _INSERT(connection),
+        {
+            **_values(step, attributes),
+            "sop_instance_uid": step.sop_instance_uid,
+            "calling_ae_title": calling_ae,
+            "created_at": at,
+            "updated_at": at,
+        },
+    )
+    if result.rowcount == 0:
+        return None
+    return int(connection.execute(_BY_UID, {"uid": step.sop_instance_uid}).one().id)
+
+
+def find_performed(connection: Connection, sop_instance_uid: str) -> Any | None:
+    return connection.execute(_BY_UID, {"uid": sop_instance_uid}).one_or_none()
+
+
+def change_performed(
+    connection: Connection, performed_id: int, step: PerformedStep, attributes: dict[str, Any], at: datetime
+) -> None:
+    connection.execute(update(_pps).where(_pps.c.id == performed_id).values(**_values(step, attributes), updated_at=at))
+
+
+def add_reference(
+    connection: Connection, performed_id: int, reference: ScheduledReference, step_id: int | None
+) -> None:
+    connection.execute(
+        _REFERENCE_INSERT,
+        {
+            "performed_step_id": performed_id,
+            "study_instance_uid": reference.study_instance_uid,
+            "accession_number": reference.accession_number,
+            "accession_issuer": reference.accession_issuer,
+            "requested_procedure_id": reference.requested_procedure_id,
+            "scheduled_step_id": reference.scheduled_step_id,
+            "step_id": step_id,
+        },
+    )
+
+
+def references_of(connection: Connection, performed_id: int) -> list[Any]:
+    return list(connection.execute(_REFERENCES, {"p": performed_id}))
+
+
+def performed_of_study(connection: Connection, study_instance_uid: str) -> list[Any]:
+    return list(connection.execute(_OF_STUDY, {"uid": study_instance_uid}))
+
+
+def unresolved_of_study(connection: Connection, study_instance_uid: str) -> list[Any]:
+    """References that named no step we knew: an order that comes late may be theirs."""
+    return list(connection.execute(_UNRESOLVED_OF_STUDY, {"uid": study_instance_uid}))
+
+
+def resolve_reference(connection: Connection, reference_id: int, step_id: int) -> None:
+    connection.execute(_RESOLVE, {"r": reference_id, "s": step_id})
+
+
+def statuses_of_step(connection: Connection, step_id: int) -> list[str]:
+    """The status of every performed step of one scheduled step (append case: all must be final)."""
+    return list(connection.execute(_OF_STEP, {"s": step_id}).scalars())

@@ -1,0 +1,56 @@
+"""What waits for a person: one open entry a subject and kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from bridge.store.schema import review
+
+_OPEN = select(review).where(review.c.closed_at.is_(None)).order_by(review.c.id)
+_FIND = select(review.c.id).where(
+    review.c.kind == bindparam("k"), review.c.subject == bindparam("s"), review.c.closed_at.is_(None)
+)
+_INSERT = insert(review)
+_UPDATE = update(review).where(review.c.id == bindparam("i")).values(reason=bindparam("r"), details=bindparam("d"))
+_CLOSE = (
+    update(review)
+    .where(review.c.subject == bindparam("s"), review.c.kind.in_(bindparam("k", expanding=True)))
+    .where(review.c.closed_at.is_(None))
+    .values(closed_at=bindparam("at"), closed_by=bindparam("by"), resolution=bindparam("res"))
+)
+_COUNTS = (
+    select(review.c.kind, func.count(), func.min(review.c.opened_at))
+    .where(review.c.closed_at.is_(None))
+    .group_by(review.c.kind)
+)
+
+
+def open_review(
+    connection: Connection, kind: str, subject: str, reason: str, at: datetime, details: Mapping[str, object]
+) -> None:
+    """Open an entry, or give the open one its newest reason and details; its age stays."""
+    found = connection.execute(_FIND, {"k": kind, "s": subject}).scalar_one_or_none()
+    if found is not None:
+        connection.execute(_UPDATE, {"i": found, "r": reason, "d": dict(details)})
+        return
+    connection.execute(
+        _INSERT, {"kind": kind, "subject": subject, "reason": reason, "details": dict(details), "opened_at": at}
+    )
+
+
+def close_review(
+    connection: Connection, kinds: tuple[str, ...], subject: str, at: datetime, by: str, resolution: str
+) -> None:
+    connection.execute(_CLOSE, {"k": list(kinds), "s": subject, "at": at, "by": by, "res": resolution})
+
+
+def open_reviews(connection: Connection) -> list[dict[str, object]]:
+    return [dict(r._mapping) for r in connection.execute(_OPEN)]
+
+
+def count_reviews(connection: Connection) -> list[tuple[str, int, datetime]]:
+    return [(kind, count, oldest) for kind, count, oldest in connection.execute(_COUNTS)]

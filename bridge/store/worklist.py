@@ -1,0 +1,189 @@
+"""Worklist entries: one indexed query narrows by what SQL does well, the domain's rules decide the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import bindparam, exists, func, or_, select
+from sqlalchemy.engine import Connection
+
+from bridge.domain.coding import Code
+from bridge.domain.identity import Identifier
+from bridge.domain.order import OrderStatus, StepStatus
+from bridge.domain.patient import PersonName
+from bridge.domain.worklist import WorklistEntry
+from bridge.store.schema import (
+    imaging_order,
+    patient,
+    patient_identifier,
+    requested_procedure,
+    scheduled_procedure_step,
+    scheduled_station,
+)
+
+_step, _rp, _order = scheduled_procedure_step, requested_procedure, imaging_order
+
+
+def _universal(column: Any, name: str) -> Any:
+    return or_(bindparam(name) == "", column == bindparam(name))
+
+
+_ENTRIES = (
+    select(
+        _step,
+        _rp.c.requested_procedure_id.label("rp_id"),
+        _rp.c.study_instance_uid,
+        _rp.c.description.label("rp_description"),
+        _rp.c.code.label("rp_code"),
+        _rp.c.priority,
+        _rp.c.reason,
+        _rp.c.transport,
+        _rp.c.comments,
+        _order.c.placer_order_number,
+        _order.c.filler_order_number,
+        _order.c.accession_number,
+        _order.c.accession_issuer,
+        _order.c.requesting_physician,
+        _order.c.referring_physician,
+        _order.c.admission_id,
+        _order.c.admission_issuer,
+        _order.c.patient_location,
+        _order.c.patient_state,
+        _order.c.medical_alerts,
+        _order.c.allergies,
+        _order.c.pregnancy_status,
+        _order.c.patient_weight_kg,
+        _order.c.patient_size_m,
+        _order.c.patient_id.label("patient_pk"),
+        patient.c.name.label("patient_name"),
+        patient.c.birth_date,
+        patient.c.sex,
+    )
+    .join(_rp, _rp.c.id == _step.c.requested_procedure_id)
+    .join(_order, _order.c.id == _rp.c.order_id)
+    .join(patient, patient.c.id == _order.c.patient_id)
+    .where(
+        _step.c.parked == "",
+        _order.c.status != OrderStatus.HD,
+        _step.c.status.in_(bindparam("statuses", expanding=True)),
+        or_(bindparam("low") == "", _step.c.start_date >= bindparam("low")),
+        or_(bindparam("high") == "", _step.c.start_date <= bindparam("high")),
+        _universal(_step.c.modality, "modality"),
+        _universal(_order.c.accession_number, "accession"),
+        _universal(_rp.c.study_instance_uid, "uid"),
+        or_(
+            bindparam("patient_id") == "",
+            exists().where(
+                patient_identifier.c.patient_id == _order.c.patient_id,
+                patient_identifier.c.value == bindparam("patient_id"),
+            ),
+        ),
+        or_(
+            bindparam("station") == "",
+            exists().where(
+                scheduled_station.c.step_id == _step.c.id, scheduled_station.c.ae_title == bindparam("station")
+            ),
+        ),
+    )
+    .order_by(_step.c.start_date, _step.c.start_time, _step.c.id)
+)
+_STATIONS = (
+    select(scheduled_station.c.ae_title)
+    .where(scheduled_station.c.step_id == bindparam("s"))
+    .order_by(scheduled_station.c.position)
+)
+_IDENTIFIERS = (
+    select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
+    .where(patient_identifier.c.patient_id == bindparam("p"))
+    .order_by(patient_identifier.c.id)
+)
+_DUE = (
+    select(func.count())
+    .select_from(_step)
+    .where(_step.c.status.in_([StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY]), _step.c.parked == "")
+)
+
+
+def find_entries(
+    connection: Connection,
+    *,
+    statuses: tuple[StepStatus, ...],
+    earliest: str,
+    latest: str,
+    modality: str = "",
+    station: str = "",
+    accession_number: str = "",
+    study_instance_uid: str = "",
+    patient_id: str = "",
+) -> Iterator[WorklistEntry]:
+    """Visible steps in order of start. '' is universal; every value given is an exact one."""
+    rows = connection.execute(
+        _ENTRIES,
+        {
+            "statuses": list(statuses),
+            "low": earliest,
+            "high": latest,
+            "modality": modality,
+            "station": station,
+            "accession": accession_number,
+            "uid": study_instance_uid,
+            "patient_id": patient_id,
+        },
+    )
+    for row in rows:
+        identifiers = [Identifier(*i) for i in connection.execute(_IDENTIFIERS, {"p": row.patient_pk})]
+        stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
+        yield _entry(row, identifiers, stations)
+
+
+def count_due(connection: Connection) -> int:
+    return int(connection.execute(_DUE).scalar_one())
+
+
+def _entry(row: Any, identifiers: list[Identifier], stations: tuple[str, ...]) -> WorklistEntry:
+    first = identifiers[0] if identifiers else Identifier("")
+    return WorklistEntry(
+        step_pk=row.id,
+        version=row.version,
+        patient_name=PersonName.from_dicom(row.patient_name),
+        patient_id=first.value,
+        patient_issuer=first.issuer,
+        other_patient_ids=tuple(identifiers[1:]),
+        birth_date=row.birth_date,
+        sex=row.sex,
+        patient_weight_kg=row.patient_weight_kg,
+        patient_size_m=row.patient_size_m,
+        patient_state=row.patient_state,
+        medical_alerts=row.medical_alerts,
+        allergies=tuple(row.allergies),
+        pregnancy_status=row.pregnancy_status,
+        admission_id=row.admission_id,
+        admission_issuer=row.admission_issuer,
+        patient_location=row.patient_location,
+        referring_physician=PersonName.from_dicom(row.referring_physician),
+        requesting_physician=PersonName.from_dicom(row.requesting_physician),
+        accession_number=row.accession_number,
+        accession_issuer=row.accession_issuer,
+        placer_order_number=row.placer_order_number or "",
+        filler_order_number=row.filler_order_number or "",
+        requested_procedure_id=row.rp_id,
+        requested_procedure_description=row.rp_description,
+        requested_procedure_code=Code(*row.rp_code) if row.rp_code else None,
+        study_instance_uid=row.study_instance_uid,
+        priority=row.priority,
+        reason=row.reason,
+        transport=row.transport,
+        comments=row.comments,
+        step_id=row.scheduled_step_id,
+        modality=row.modality,
+        station_ae_titles=stations,
+        station_name=row.station_name,
+        step_location=row.location,
+        start_date=row.start_date,
+        start_time=row.start_time,
+        step_description=row.description,
+        protocol_codes=tuple(Code(*c) for c in row.protocol_codes),
+        performing_physician=PersonName.from_dicom(row.performing_physician),
+        step_status=row.status,
+    )

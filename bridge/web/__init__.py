@@ -1,0 +1,1 @@
+"""The HTTP side: launch, FHIR API, console, viewer, health."""

@@ -1,0 +1,95 @@
+"""The viewer origin's own pages: the door, the end, and which launch a request belongs to.
+
+GET  /enter             takes the hand-over code, sets the cookie
+GET  /launch/expired    where the viewer goes when it may not read any more
+GET, POST /launch/end   ends this browser's sessions
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, g, render_template, request
+
+from bridge.domain.access import Session
+from bridge.errors import NotAllowed
+from bridge.web.browser import OPAQUE, Cookie, check_csrf, csrf_token
+from bridge.web.launch import closed, single, to
+from bridge.web.ports import CurrentSession, Deps, LaunchDesk
+
+VIEWER = "bridge-viewer"
+MOST = 4
+END = "/launch/end"
+
+
+class Holder:
+    """The launches of one browser: its cookie holds the tokens of the newest few, so that two patients may be open in
+    two tabs and each request still belongs to one launch."""
+
+    def __init__(self, desk: LaunchDesk, url: str) -> None:
+        self._desk = desk
+        self.cookie = Cookie(VIEWER, url)
+
+    def tokens(self) -> tuple[str, ...]:
+        return tuple(t for t in self.cookie.get().split(".")[:MOST] if OPAQUE.fullmatch(t))
+
+    def live(self) -> dict[str, Session]:
+        """Asked of the desk once a request, newest first."""
+        if "sessions" not in g:
+            found = ((token, self._desk.session(token)) for token in self.tokens())
+            g.sessions = {token: session for token, session in found if session is not None}
+        sessions: dict[str, Session] = g.sessions
+        return sessions
+
+    def current(self) -> Session | None:
+        """The launch that may see the study in the request's address; else the newest."""
+        live = tuple(self.live().values())
+        study = _study_asked()
+        return next((s for s in live if study in s.studies), live[0] if live else None)
+
+
+def entrance_blueprint(deps: Deps) -> tuple[Blueprint, CurrentSession]:
+    pages = Blueprint("entrance", __name__)
+    holder = Holder(deps.desk, deps.settings.web.viewer_url)
+
+    @pages.get("/enter")
+    def enter() -> Response:
+        code = single("code")
+        if not OPAQUE.fullmatch(code):
+            raise NotAllowed("not a code", where="code", code="handover")
+        token, studies = deps.desk.enter(code)
+        response = to(f"/viewer?{urlencode({'StudyInstanceUIDs': ','.join(studies)}, safe=',')}")
+        holder.cookie.set(response, ".".join([token, *holder.live()][:MOST]))
+        return response
+
+    @pages.get("/launch/expired")
+    def expired() -> Response:
+        return Response(
+            render_template(
+                "message.html",
+                title="This session has ended",
+                text="Images stay open for a limited time. To see them again, open them from the chart.",
+            )
+        )
+
+    @pages.get(END)
+    def ask() -> Response:
+        return Response(render_template("end.html", csrf=csrf_token(holder.cookie.get(), END)))
+
+    @pages.post(END)
+    def end() -> Response:
+        check_csrf(holder.cookie.get(), END)
+        for session in holder.live().values():
+            deps.desk.revoke(session.id)
+        response = closed()
+        holder.cookie.drop(response)
+        return response
+
+    return pages, holder.current
+
+
+def _study_asked() -> str:
+    parts = request.path.split("/")
+    if "studies" in parts[:-1]:
+        return parts[parts.index("studies") + 1]
+    return request.args.get("StudyInstanceUID") or request.args.get("0020000D") or ""

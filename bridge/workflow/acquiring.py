@@ -1,0 +1,154 @@
+"""Images arrive (RAD-8): stored first, judged later. Then: is the study complete?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from bridge.domain.order import OrderStatus, StepStatus
+from bridge.domain.performed import PerformedStatus
+from bridge.domain.study import InstanceHeader, StoredFile
+from bridge.errors import StateConflict
+from bridge.store import audit, orders, performed, review, studies
+from bridge.store.db import Connection
+from bridge.workflow.context import Context
+
+
+class Acquiring:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._noted: dict[str, float] = {}
+
+    def note_query(self, calling_ae: str) -> None:
+        """Remember that the device asked, at most once in five seconds each: a query is no reason to sync a disk."""
+        now = self._context.clock.monotonic()
+        if now - self._noted.get(calling_ae, -10.0) < 5.0:
+            return
+        self._noted[calling_ae] = now
+        at = self._context.clock.now()
+        self._context.database.write(lambda c: audit.note_activity(c, "query", calling_ae, at))
+
+    def take_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str) -> bool:
+        """Index a file that is already safe on disk. True: new; False: known with the same bytes (drop the file).
+
+        Raises `StateConflict` (code `different-bytes`) when the UID is known with other bytes: the file has then been
+        kept aside and put on the review list. Raises `StateConflict` (code `other-study`) for a UID that another
+        study or series holds.
+        """
+        result = self._context.database.write(lambda c: self._take(c, header, file, calling_ae))
+        if isinstance(result, str):
+            raise StateConflict("the SOP Instance UID is known with other bytes", where="(0008,0018)", code=result)
+        return result
+
+    def _take(self, connection: Connection, header: InstanceHeader, file: StoredFile, ae: str) -> bool | str:
+        at = self._context.clock.now()
+        known = studies.find_instance(connection, header.sop_instance_uid)
+        if known is not None:
+            return self._again(connection, known, header, file, ae)
+        row = studies.take_study(connection, header, at)
+        part = studies.take_series(connection, row.id, header)
+        if part.study_id != row.id:
+            raise StateConflict("the series belongs to another study", where="(0020,000E)", code="other-study")
+        first = studies.count_instances(connection, row.id) == 0
+        studies.add_instance(connection, part.id, header, file, ae, at)
+        studies.grow_study(connection, row.id, at)
+        self._check_patient(connection, row, header)
+        if first:
+            audit.write_audit(connection, at=at, who=f"ae:{ae}", action="study-received", subject=f"study:{row.id}")
+            self._start_step(connection, row)
+        audit.note_activity(connection, "store", ae, at)
+        return True
+
+    def _again(
+        self, connection: Connection, known: Any, header: InstanceHeader, file: StoredFile, ae: str
+    ) -> bool | str:
+        if known.sha256 == file.sha256:
+            return False
+        at = self._context.clock.now()
+        studies.keep_aside(connection, known.id, file, ae, at)
+        review.open_review(
+            connection, "instance-differs", f"instance:{known.id}", "same-uid-other-bytes", at, {"from": ae}
+        )
+        audit.write_audit(
+            connection,
+            at=at,
+            who=f"ae:{ae}",
+            action="instance-aside",
+            subject=f"instance:{known.id}",
+            outcome="conflict",
+        )
+        return "different-bytes"
+
+    def _check_patient(self, connection: Connection, row: Any, header: InstanceHeader) -> None:
+        """One study, one patient: instances that disagree make it nobody's until a person looks."""
+        if row.conflicting or (row.patient_id, row.patient_issuer) == (header.patient_id, header.patient_issuer):
+            return
+        at = self._context.clock.now()
+        studies.change_study(connection, row.id, {"conflicting": True})
+        review.open_review(connection, "study-conflict", f"study:{row.id}", "instances-name-two-patients", at, {})
+
+    def _start_step(self, connection: Connection, row: Any) -> None:
+        """A device without MPPS: its first image starts the scheduled step that the UID names."""
+        for step in orders.find_steps(
+            connection,
+            study_instance_uid=row.study_instance_uid,
+            accession_number="",
+            accession_issuer="",
+            requested_procedure_id="",
+            scheduled_step_id="",
+        ):
+            if step.status in (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY) and not (
+                performed.performed_of_study(connection, row.study_instance_uid)
+            ):
+                orders.set_step_status(connection, step.id, StepStatus.STARTED)
+
+    def complete_due(self, limit: int = 50) -> int:
+        """Close the studies that are complete: by MPPS with every image it lists, else after the quiet time."""
+        with self._context.database.read() as connection:
+            due = [
+                (row.id, row.version, by)
+                for row in studies.receiving_studies(connection, limit)
+                if (by := self._complete(connection, row))
+            ]
+        for study_id, version, by in due:
+            self._context.database.write(partial(self._close, study_id=study_id, version=version, by=by))
+        return len(due)
+
+    def _complete(self, connection: Connection, row: Any) -> str:
+        steps = performed.performed_of_study(connection, row.study_instance_uid)
+        final = [s for s in steps if s.status != PerformedStatus.IN_PROGRESS]
+        if steps and len(final) == len(steps):
+            promised = sum(s.instances for s in final)
+            if promised and studies.count_instances(connection, row.id) >= promised:
+                return "MPPS"
+        quiet = timedelta(seconds=self._context.settings.studies.quiet_seconds)
+        return "quiet" if row.last_received_at + quiet <= self._context.clock.now() else ""
+
+    def _close(self, connection: Connection, study_id: int, version: int, by: str) -> None:
+        at = self._context.clock.now()
+        if not studies.complete_study(connection, study_id, version, at, by):
+            return
+        audit.write_audit(
+            connection, at=at, who="role:worker", action="study-complete", subject=f"study:{study_id}", outcome=by
+        )
+        if by != "quiet":
+            return
+        uid = studies.get_study(connection, study_id).study_instance_uid
+        if performed.performed_of_study(connection, uid):
+            return
+        # No MPPS at all: silence is the device's way of saying that it is done.
+        for step in orders.find_steps(
+            connection,
+            study_instance_uid=uid,
+            accession_number="",
+            accession_issuer="",
+            requested_procedure_id="",
+            scheduled_step_id="",
+        ):
+            if step.status == StepStatus.STARTED:
+                orders.set_step_status(connection, step.id, StepStatus.COMPLETED)
+                order = orders.get_order(connection, step.order_id)
+                if order.status in (OrderStatus.SC, OrderStatus.IP):
+                    orders.change_order(connection, order.id, {"status": OrderStatus.CM, "updated_at": at})
+                    orders.add_history(connection, order.id, at, "study complete", order.status, OrderStatus.CM)

@@ -1,0 +1,151 @@
+"""Which order a study belongs to: the decision, its links with evidence, and what a person must decide."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from bridge.domain.matching import Candidate, Decision, Rule, judge
+from bridge.domain.study import MatchState
+from bridge.errors import NotFound, StateConflict
+from bridge.store import audit, review, studies
+from bridge.store.db import Connection
+from bridge.workflow import publishing
+from bridge.workflow.context import Context
+
+REVIEWS = ("study-unmatched", "study-ambiguous")
+
+
+class Matching:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def judge_due(self, limit: int = 50) -> int:
+        """Judge complete studies that are new or have changed; returns how many."""
+        with self._context.database.read() as connection:
+            due = studies.unjudged_studies(connection, limit)
+        for study_id in due:
+            self._context.database.write(partial(self._judge, study_id=study_id))
+        return len(due)
+
+    def _judge(self, connection: Connection, study_id: int) -> None:
+        row = studies.get_study(connection, study_id)
+        facts = studies.facts_of(connection, study_id)
+        performed = studies.performed_procedures(connection, facts.study_instance_uid)
+        decision = judge(facts, studies.candidate_orders(connection, facts, performed), performed)
+        live = studies.live_links(connection, study_id)
+        if any(link.rule == Rule.PERSON for link in live):
+            # A person has decided; later evidence does not undo that.
+            self._settle(connection, study_id, MatchState.MATCHED)
+            return
+        if row.conflicting:
+            decision = Decision(MatchState.AMBIGUOUS, "instances-name-two-patients", (), decision.candidates)
+        self._write(connection, study_id, decision, live)
+
+    def _write(self, connection: Connection, study_id: int, decision: Decision, live: list[Any]) -> None:
+        at = self._context.clock.now()
+        wanted = {c.order.procedure_id: c for c in decision.links}
+        for link in live:
+            if link.procedure_id not in wanted:
+                studies.end_link(connection, link.id, at, "bridge", decision.reason)
+        for procedure_id, candidate in wanted.items():
+            if procedure_id not in {link.procedure_id for link in live}:
+                self._link(connection, study_id, candidate, "bridge")
+        audit.write_audit(
+            connection,
+            at=at,
+            who="role:worker",
+            action="study-judged",
+            subject=f"study:{study_id}",
+            outcome=decision.state,
+            details={"reason": decision.reason, "orders": sorted(c.order.order_id for c in decision.links)},
+        )
+        subject = f"study:{study_id}"
+        if decision.state is MatchState.MATCHED:
+            review.close_review(connection, REVIEWS, subject, at, "bridge", decision.reason)
+        else:
+            kind, other = REVIEWS if decision.state is MatchState.UNMATCHED else REVIEWS[::-1]
+            review.close_review(connection, (other,), subject, at, "bridge", decision.reason)
+            details = {"candidates": [_told(c) for c in decision.candidates]}
+            review.open_review(connection, kind, subject, decision.reason, at, details)
+        self._settle(connection, study_id, decision.state)
+
+    def _settle(self, connection: Connection, study_id: int, state: MatchState) -> None:
+        studies.judged(connection, study_id, state)
+        if state is MatchState.MATCHED:
+            publishing.request(connection, study_id, self._context)
+        else:
+            publishing.withdraw(connection, study_id, self._context)
+
+    def _link(self, connection: Connection, study_id: int, candidate: Candidate, by: str) -> None:
+        studies.add_link(
+            connection,
+            study_id,
+            candidate.order.procedure_id,
+            rule=candidate.rules[0],
+            evidence=[[e.what, e.verdict] for e in candidate.evidence],
+            at=self._context.clock.now(),
+            by=by,
+        )
+
+    def link(self, study_id: int, order_id: int, by: str) -> None:
+        """A person ties a study to an order. Raises `NotFound`, or `StateConflict` while images still come in."""
+        self._context.database.write(lambda c: self._link_by_person(c, study_id, order_id, by))
+
+    def _link_by_person(self, connection: Connection, study_id: int, order_id: int, by: str) -> None:
+        at = self._context.clock.now()
+        facts = studies.facts_of(connection, study_id)
+        procedures = studies.procedures_of_order(connection, order_id)
+        if not procedures:
+            raise NotFound("no such order, or it has no procedure", where="order")
+        live = studies.live_links(connection, study_id)
+        for link in live:
+            studies.end_link(connection, link.id, at, by, "another order was chosen")
+        performed = studies.performed_procedures(connection, facts.study_instance_uid)
+        candidates = {c.order.procedure_id: c for c in judge(facts, procedures, performed).candidates}
+        for order in procedures:
+            candidate = candidates.get(order.procedure_id)
+            studies.add_link(
+                connection,
+                study_id,
+                order.procedure_id,
+                rule=Rule.PERSON,
+                evidence=[[e.what, e.verdict] for e in candidate.evidence] if candidate else [],
+                at=at,
+                by=by,
+            )
+        audit.write_audit(
+            connection,
+            at=at,
+            who=by,
+            action="study-linked",
+            subject=f"study:{study_id}",
+            details={"order": order_id},
+        )
+        review.close_review(connection, (*REVIEWS, "study-conflict"), f"study:{study_id}", at, by, "linked by a person")
+        studies.new_version(connection, study_id)
+        self._settle(connection, study_id, MatchState.MATCHED)
+
+    def unlink(self, study_id: int, by: str, reason: str) -> None:
+        """A person undoes the link; the study waits for review again. Raises `StateConflict` when it has none."""
+        self._context.database.write(lambda c: self._unlink(c, study_id, by, reason))
+
+    def _unlink(self, connection: Connection, study_id: int, by: str, reason: str) -> None:
+        at = self._context.clock.now()
+        live = studies.live_links(connection, study_id)
+        if not live:
+            raise StateConflict("the study is linked to no order", where="study")
+        for link in live:
+            studies.end_link(connection, link.id, at, by, reason)
+        audit.write_audit(connection, at=at, who=by, action="study-unlinked", subject=f"study:{study_id}")
+        review.open_review(connection, "study-ambiguous", f"study:{study_id}", "unlinked-by-a-person", at, {})
+        studies.new_version(connection, study_id)
+        self._settle(connection, study_id, MatchState.AMBIGUOUS)
+
+
+def _told(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "order": candidate.order.order_id,
+        "rules": list(candidate.rules),
+        "evidence": [[e.what, e.verdict] for e in candidate.evidence],
+    }

@@ -1,0 +1,109 @@
+"""What a modality says it does (MPPS: RAD-6, RAD-7): the state machine, and the scheduled steps that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bridge.domain.order import OrderStatus, StepStatus
+from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep
+from bridge.errors import NotFound, StateConflict
+from bridge.store import audit, orders, performed
+from bridge.store.db import Connection
+from bridge.workflow.context import Context
+
+Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
+"""Given the stored status and attributes, what an N-SET makes of them; raises what the device must be told."""
+
+
+class PerformedSteps:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def take_create(self, step: PerformedStep, attributes: dict[str, Any], calling_ae: str) -> None:
+        """N-CREATE. Raises `StateConflict` (code `duplicate`) for a UID that is known: nothing changes."""
+        self._context.database.write(lambda c: self._create(c, step, attributes, calling_ae))
+
+    def take_set(self, sop_instance_uid: str, read: Read, calling_ae: str) -> None:
+        """N-SET. Raises `NotFound`, `StateConflict` when final, or what `read` raises."""
+        self._context.database.write(lambda c: self._set(c, sop_instance_uid, read, calling_ae))
+
+    def _create(self, connection: Connection, step: PerformedStep, attributes: dict[str, Any], ae: str) -> None:
+        at = self._context.clock.now()
+        key = performed.add_performed(connection, step, attributes, ae, at)
+        if key is None:
+            raise StateConflict("the performed procedure step exists", where="(0000,1000)", code="duplicate")
+        default = self._context.settings.dicom.peer_of(ae).accession_issuer
+        default = default or self._context.settings.defaults.accession_issuer
+        for reference in step.scheduled:
+            found = orders.find_steps(
+                connection,
+                study_instance_uid=reference.study_instance_uid,
+                accession_number=reference.accession_number,
+                accession_issuer=reference.accession_issuer or default,
+                requested_procedure_id=reference.requested_procedure_id,
+                scheduled_step_id=reference.scheduled_step_id,
+            )
+            if len(found) != 1:
+                performed.add_reference(connection, key, reference, None)
+                continue
+            performed.add_reference(connection, key, reference, found[0].id)
+            self._start(connection, found[0], ae)
+        audit.write_audit(
+            connection,
+            at=at,
+            who=f"ae:{ae}",
+            action="mpps-create",
+            subject=f"performed:{key}",
+            details={"unscheduled": not any(r.scheduled_step_id for r in step.scheduled)},
+        )
+        audit.note_activity(connection, "mpps", ae, at)
+
+    def _start(self, connection: Connection, step: Any, ae: str) -> None:
+        if step.status in (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY):
+            orders.set_step_status(connection, step.id, StepStatus.STARTED)
+        self._order_follows(connection, step.order_id, OrderStatus.IP, "MPPS IN PROGRESS")
+
+    def _set(self, connection: Connection, uid: str, read: Read, ae: str) -> None:
+        at = self._context.clock.now()
+        row = performed.find_performed(connection, uid)
+        if row is None:
+            raise NotFound("no such performed procedure step", where="(0000,1001)")
+        step, attributes = read(PerformedStatus(row.status), row.attributes)
+        performed.change_performed(connection, row.id, step, attributes, at)
+        audit.write_audit(
+            connection, at=at, who=f"ae:{ae}", action="mpps-set", subject=f"performed:{row.id}", outcome=step.status
+        )
+        audit.note_activity(connection, "mpps", ae, at)
+        if step.status is PerformedStatus.IN_PROGRESS:
+            return
+        for reference in performed.references_of(connection, row.id):
+            if reference.step_id is not None:
+                self._finish(connection, reference.step_id, step)
+
+    def _finish(self, connection: Connection, step_id: int, step: PerformedStep) -> None:
+        """A scheduled step ends when every performed step of it has (append case), by the last one's word."""
+        statuses = performed.statuses_of_step(connection, step_id)
+        if PerformedStatus.IN_PROGRESS in statuses:
+            return
+        if PerformedStatus.COMPLETED in statuses:
+            after = StepStatus.COMPLETED
+        elif step.discontinuation in RESCHEDULE:
+            after = StepStatus.SCHEDULED
+        else:
+            after = StepStatus.DISCONTINUED
+        orders.set_step_status(connection, step_id, after)
+        order_id = orders.order_of_step(connection, step_id)
+        ended = {StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED}
+        if after is StepStatus.COMPLETED and all(
+            s.status in ended for s in orders.steps_of_order(connection, order_id)
+        ):
+            self._order_follows(connection, order_id, OrderStatus.CM, "MPPS COMPLETED")
+
+    def _order_follows(self, connection: Connection, order_id: int, status: OrderStatus, event: str) -> None:
+        order = orders.get_order(connection, order_id)
+        if order.status is status or order.status in (OrderStatus.CM, OrderStatus.CA, OrderStatus.DC):
+            return
+        at = self._context.clock.now()
+        orders.change_order(connection, order_id, {"status": status, "updated_at": at})
+        orders.add_history(connection, order_id, at, event, order.status, status)

@@ -1,0 +1,1 @@
+"""Software that is not ours: how it is installed, started, asked and stopped."""

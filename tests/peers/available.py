@@ -1,0 +1,43 @@
+"""Which foreign programs are here: a test that needs one skips loudly at home and fails under CI."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+HAPI = CACHE / "hapi"
+VIEWER = CACHE / "viewer"
+DIMSE = Path(__file__).parent / "dimse"
+
+
+def need(name: str) -> str:
+    """The path of a command (`findscu`, `chromium`, ...) or of what install.sh builds (`hapi`, `dimse`, `viewer`)."""
+    found = _built(name) if name in ("hapi", "dimse", "viewer") else shutil.which(name)
+    if found:
+        return found
+    reason = f"MISSING PEER {name}: this test did not run. Provide it with: tests/peers/install.sh"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    warnings.warn(reason, stacklevel=2)
+    pytest.skip(reason)
+
+
+def _built(name: str) -> str | None:
+    if name == "viewer":
+        return str(VIEWER) if (VIEWER / "bridge-viewer.json").is_file() else None
+    if name == "dimse":
+        stamp, sources = DIMSE / "node_modules" / ".stamp", [DIMSE / "package-lock.json"]
+        folder = DIMSE
+    else:
+        java = DIMSE.parent / "hapi"
+        stamp, folder = HAPI / ".stamp", HAPI
+        sources = [java / "pom.xml", *sorted(p for p in (java / "src").rglob("*") if p.is_file())]
+    wanted = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
+    return str(folder) if stamp.is_file() and stamp.read_text().strip() == wanted else None

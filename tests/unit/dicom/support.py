@@ -1,0 +1,233 @@
+"""A pretend workflow behind the real DICOM server, and small objects to send it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.association import Association
+
+from bridge.clock import SystemClock
+from bridge.config import Dicom, DicomPeer, IssuerSetting, Settings, Storage
+from bridge.dicom.ae import DicomServer
+from bridge.domain.coding import Code
+from bridge.domain.identity import Identifier
+from bridge.domain.patient import PersonName
+from bridge.domain.performed import PerformedStatus, PerformedStep
+from bridge.domain.study import InstanceHeader, StoredFile
+from bridge.domain.worklist import WorklistEntry, WorklistKeys, matches
+from bridge.errors import NotFound, StateConflict, TooLarge
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+SC = "1.2.840.10008.5.1.4.1.1.7"
+MPPS = "1.2.840.10008.3.1.2.3.3"
+MWL = "1.2.840.10008.5.1.4.31"
+
+ENTRY = WorklistEntry(
+    step_pk=1,
+    version=1,
+    patient_name=PersonName("DOE^JANE^Q"),
+    patient_id="P100",
+    patient_issuer="hospital",
+    other_patient_ids=(Identifier("N77", "national"),),
+    birth_date="19700102",
+    sex="F",
+    patient_weight_kg="71.5",
+    patient_size_m="1.68",
+    patient_state="",
+    medical_alerts="",
+    allergies=("LATEX", "IODINE"),
+    pregnancy_status="4",
+    admission_id="V9",
+    admission_issuer="hospital",
+    patient_location="WARD 3",
+    referring_physician=PersonName("HIPPOCRATES"),
+    requesting_physician=PersonName("GALEN^A"),
+    accession_number="ACC1",
+    accession_issuer="hospital",
+    placer_order_number="PL1",
+    filler_order_number="FI1",
+    requested_procedure_id="RP1",
+    requested_procedure_description="CT HEAD",
+    requested_procedure_code=Code("CTH", "99LOCAL", "CT head"),
+    study_instance_uid="1.2.3.1",
+    priority="ROUTINE",
+    reason="HEADACHE",
+    transport="",
+    comments="",
+    step_id="SPS1",
+    modality="CT",
+    station_ae_titles=("CT1", "CT2"),
+    station_name="CTROOM",
+    step_location="ROOM 1",
+    start_date="20250301",
+    start_time="1030",
+    step_description="HEAD NATIVE",
+    protocol_codes=(Code("P1", "99LOCAL", "Native"), Code("P2", "99LOCAL", "Contrast")),
+    performing_physician=PersonName(),
+    step_status="SCHEDULED",
+)
+
+
+def entry(**changes: Any) -> WorklistEntry:
+    return replace(ENTRY, **changes)
+
+
+@dataclass
+class FakeWorklist:
+    entries: list[WorklistEntry] = field(default_factory=lambda: [ENTRY])
+    limit: int = 500
+    fault: Exception | None = None
+    asked: list[WorklistKeys] = field(default_factory=list)
+
+    def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
+        self.asked.append(keys)
+        if self.fault:
+            raise self.fault
+        found = [e for e in self.entries if matches(keys, e)]
+        if len(found) > self.limit:
+            raise TooLarge("more matches than the limit")
+        return found
+
+
+@dataclass
+class FakePerforming:
+    steps: dict[str, tuple[PerformedStep, dict[str, Any]]] = field(default_factory=dict)
+    fault: Exception | None = None
+
+    def take_create(self, step: PerformedStep, attributes: dict[str, Any], calling_ae: str) -> None:
+        if self.fault:
+            raise self.fault
+        if step.sop_instance_uid in self.steps:
+            raise StateConflict("known", code="duplicate")
+        self.steps[step.sop_instance_uid] = (step, attributes)
+
+    def take_set(self, sop_instance_uid: str, read: Any, calling_ae: str) -> None:
+        if sop_instance_uid not in self.steps:
+            raise NotFound("no such step")
+        step, attributes = self.steps[sop_instance_uid]
+        self.steps[sop_instance_uid] = read(PerformedStatus(step.status), attributes)
+
+
+@dataclass
+class FakeAcquiring:
+    stored: dict[str, tuple[InstanceHeader, StoredFile]] = field(default_factory=dict)
+    queries: list[str] = field(default_factory=list)
+    fault: BaseException | None = None
+    hold: threading.Event | None = None
+
+    def take_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str) -> bool:
+        if self.hold:
+            self.hold.wait(20)
+        if self.fault:
+            raise self.fault
+        known = self.stored.get(header.sop_instance_uid)
+        if known is None:
+            self.stored[header.sop_instance_uid] = (header, file)
+            return True
+        if known[1].sha256 == file.sha256:
+            return False
+        raise StateConflict("other bytes", code="different-bytes")
+
+    def note_query(self, calling_ae: str) -> None:
+        self.queries.append(calling_ae)
+
+
+@dataclass
+class FakeServices:
+    worklist: FakeWorklist = field(default_factory=FakeWorklist)
+    performing: FakePerforming = field(default_factory=FakePerforming)
+    acquiring: FakeAcquiring = field(default_factory=FakeAcquiring)
+    was_broken: bool = False
+
+    def broken(self) -> None:
+        self.was_broken = True
+
+
+ISSUERS = (
+    IssuerSetting(name="hospital", namespace="HOSP", universal_id="1.2.3.4", universal_id_type="ISO"),
+    IssuerSetting(name="national", namespace="NAT"),
+)
+
+
+def settings(tmp_path: Path, **dicom: Any) -> Settings:
+    known = DicomPeer(ae_title="CT1", patient_issuer="HOSP", accession_issuer="HOSP")
+    given = {"port": 0, "peer": (known,), "network_seconds": 20} | dicom
+    storage = dicom.pop("storage", Storage(min_free_bytes=0))
+    given.pop("storage", None)
+    return Settings(data=tmp_path, dicom=Dicom(**given), storage=storage, issuer=ISSUERS)
+
+
+@contextmanager
+def serving(tmp_path: Path, services: FakeServices, **dicom: Any) -> Iterator[DicomServer]:
+    server = DicomServer(settings(tmp_path, **dicom), services, SystemClock())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def associated(
+    server: DicomServer, *contexts: Any, title: str = "CT1", called: str = "BRIDGE"
+) -> Iterator[Association]:
+    """An association with contexts of (SOP class, transfer syntax or list of them)."""
+    scu = AE(ae_title=title)
+    for sop_class, syntax in contexts:
+        scu.add_requested_context(sop_class, syntax)
+    association = scu.associate("127.0.0.1", server.port, ae_title=called)
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def image(uid: str = "1.2.3.1.1.1", syntax: str = ExplicitVRLittleEndian, **changes: Any) -> Dataset:
+    """A CT image of 4 x 4 pixels, ready for `send_c_store`."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = syntax
+    data.file_meta.MediaStorageSOPClassUID = CT
+    data.file_meta.MediaStorageSOPInstanceUID = uid
+    data.SOPClassUID, data.SOPInstanceUID = CT, uid
+    data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3.1", "1.2.3.1.1"
+    data.PatientID, data.PatientName = "P100", "DOE^JANE"
+    data.AccessionNumber, data.Modality = "ACC1", "CT"
+    data.Rows = data.Columns = 4
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 0
+    data.PixelData = bytes(range(32))
+    for keyword, value in changes.items():
+        if value is None:
+            del data[keyword]
+        else:
+            setattr(data, keyword, value)
+    return data
+
+
+def encoded(data: Dataset, *, implicit: bool = False, little: bool = True) -> bytes:
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = implicit, little
+    write_dataset(buffer, data)
+    return buffer.getvalue()
+
+
+def part10(path: Path, data: Dataset) -> Path:
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def files_under(server: DicomServer) -> list[str]:
+    return list(server.archive.names()) + [p.name for p in server.archive.incoming.iterdir()]

@@ -1,0 +1,119 @@
+"""The archive: whole, synced, under names of our own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.dicom.files import Archive
+from bridge.errors import BadValue, NotReadable, StoreBroken, StoreUnavailable
+from tests.unit.dicom.support import image, part10
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "archive")
+
+
+def _temporary(archive: Archive, **changes: Any) -> Path:
+    return part10(archive.temporary(), image(**changes))
+
+
+def test_a_stored_name_is_random_hex_in_two_folders(archive: Archive) -> None:
+    assert re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]/[0-9a-f]{32}\.dcm", archive.commit(_temporary(archive)).name)
+
+
+def test_nothing_is_left_in_incoming_after_a_commit(archive: Archive) -> None:
+    archive.commit(_temporary(archive))
+    assert list(archive.incoming.iterdir()) == []
+
+
+def test_a_preamble_that_holds_a_program_is_zeroed(archive: Archive) -> None:
+    path = _temporary(archive)
+    path.write_bytes(b"MZ" + path.read_bytes()[2:])
+    stored = archive.commit(path)
+    assert archive.path(stored.name).read_bytes()[:128] == bytes(128)
+
+
+def test_the_same_object_under_another_file_meta_has_the_same_hash(archive: Archive) -> None:
+    plain, other = image(), image()
+    other.file_meta.ImplementationVersionName = "OTHER"
+    first = archive.commit(part10(archive.temporary(), plain))
+    second = archive.commit(part10(archive.temporary(), other))
+    assert first.sha256 == second.sha256 and first.name != second.name
+
+
+def test_other_pixels_have_another_hash(archive: Archive) -> None:
+    first = archive.commit(_temporary(archive))
+    assert archive.commit(_temporary(archive, PixelData=bytes(32))).sha256 != first.sha256
+
+
+@pytest.mark.parametrize(
+    "name", ["../etc/passwd", "ab/c/../../x.dcm", "", "/etc/passwd", "ab/c/" + "0" * 32 + ".dcm\n"]
+)
+def test_a_name_that_is_not_ours_has_no_path(archive: Archive, name: str) -> None:
+    with pytest.raises(BadValue):
+        archive.path(name)
+
+
+def test_the_file_is_synced_before_the_rename_and_the_folders_after(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def fsync(descriptor: int) -> None:
+        steps.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        sync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", renamed)
+    archive.commit(_temporary(archive))
+    assert steps == ["file", "rename", "folder", "folder", "folder"]
+
+
+def test_a_failed_sync_is_fatal(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _temporary(archive)
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StoreBroken):
+        archive.commit(path)
+
+
+def test_a_full_disk_is_unavailable_and_leaves_no_name(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _temporary(archive)
+
+    def rename(*_: Any) -> Path:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(StoreUnavailable):
+        archive.commit(path)
+    assert list(archive.names()) == []
+
+
+def test_what_is_no_part_10_file_is_not_kept(archive: Archive) -> None:
+    path = archive.temporary()
+    path.write_bytes(b"%PDF-1.7" * 40)
+    with pytest.raises(NotReadable):
+        archive.commit(path)
+    assert list(archive.names()) == []
+
+
+def test_the_sweep_removes_unfinished_files_and_files_without_a_row(archive: Archive) -> None:
+    kept, orphan = archive.commit(_temporary(archive)), archive.commit(_temporary(archive))
+    archive.temporary().write_bytes(b"half")
+    assert archive.sweep(lambda name: name == kept.name) == 2
+    assert list(archive.names()) == [kept.name] and orphan.name not in archive.names()
