@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class DicomServer:
         self._meter = Meter(settings.storage.max_object_bytes + _SLACK)
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
+        self._temporary = tempfile.tempdir
         self._running = 0
         self._draining = False
         self._idle = threading.Condition()
@@ -81,6 +83,9 @@ class DicomServer:
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
         _config.LOG_HANDLER_LEVEL = "none"
         _config.STORE_RECV_CHUNKED_DATASET = True
+        # pynetdicom receives into the temporary folder: beside the archive a rename is enough to keep an object, and
+        # what a crash leaves is swept.
+        self._temporary, tempfile.tempdir = tempfile.tempdir, str(self.archive.incoming)
         entity = AE(ae_title=self.settings.ae_title)
         entity.maximum_associations = self.settings.max_associations
         entity.maximum_pdu_size = self.settings.max_pdu_bytes
@@ -116,6 +121,7 @@ class DicomServer:
         if server is not None:
             for association in server.active_associations:
                 association.abort()
+        tempfile.tempdir = self._temporary
 
     def _close_listener(self) -> None:
         if self._thread is None or self._server is None:
@@ -262,8 +268,8 @@ class DicomServer:
     def _broken(self, event: Event) -> None:
         """Nothing may be answered any more: whether the data are safe is not known."""
         logs.work(log, "storage broken", logging.CRITICAL, code="store-broken")
-        event.assoc.abort()
         self.services.broken()
+        event.assoc.abort()
 
     @contextlib.contextmanager
     def _operation(self, name: str, event: Event) -> Iterator[_Operation]:

@@ -2,7 +2,7 @@
 
 Silent, dripping and lying connections end here: at most so many a peer and in all, a whole A-ASSOCIATE-RQ of sane
 length within a deadline, no PDU over the negotiated size, no message over the site's limit. This is the one module
-that touches names which pynetdicom does not document (3.0.4); `tests/unit/dicom/test_guard.py` holds them.
+that touches names which pynetdicom does not document (3.0.4); `tests/unit/dicom/test_dicom_guard.py` holds them.
 """
 
 from __future__ import annotations
@@ -145,12 +145,11 @@ class Meter:
 
 
 def discard(association: Any) -> None:
-    """Remove the file of an object whose sender is gone in the middle of it."""
-    message = getattr(association.dimse, "message", None)
-    file = getattr(message, "_data_set_file", None)
-    path = getattr(message, "_data_set_path", None)
-    if file is not None and path is not None:
-        with contextlib.suppress(OSError):
-            file.close()
+    """Remove the file of an object whose sender is gone in the middle of it.
+
+    It is not closed: the thread that receives may still be writing what lay in its buffer.
+    """
+    path = getattr(getattr(association.dimse, "message", None), "_data_set_path", None)
+    if path is not None:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

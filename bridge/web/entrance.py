@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, g, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 from bridge.domain.access import Session
 from bridge.errors import NotAllowed
@@ -34,18 +34,20 @@ class Holder:
         return tuple(t for t in self.cookie.get().split(".")[:MOST] if OPAQUE.fullmatch(t))
 
     def live(self) -> dict[str, Session]:
-        """Asked of the desk once a request, newest first."""
-        if "sessions" not in g:
-            found = ((token, self._desk.session(token)) for token in self.tokens())
-            g.sessions = {token: session for token, session in found if session is not None}
-        sessions: dict[str, Session] = g.sessions
-        return sessions
+        """Token and session, newest first."""
+        found = ((token, self._desk.session(token)) for token in self.tokens())
+        return {token: session for token, session in found if session is not None}
 
     def current(self) -> Session | None:
         """The launch that may see the study in the request's address; else the newest."""
-        live = tuple(self.live().values())
-        study = _study_asked()
-        return next((s for s in live if study in s.studies), live[0] if live else None)
+        study, newest = _study_asked(), None
+        for token in self.tokens():
+            session = self._desk.session(token)
+            if session is not None:
+                if not study or study in session.studies:
+                    return session
+                newest = newest or session
+        return newest
 
 
 def entrance_blueprint(deps: Deps) -> tuple[Blueprint, CurrentSession]:

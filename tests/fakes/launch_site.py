@@ -133,7 +133,9 @@ def launch_site(folder: Path, **web: Any) -> Iterator[Site]:
         )
         deps = Deps(settings, desk, clock, smart, ready=lambda: {"database": True}, viewer=(who_blueprint,))
         public, viewer = create_public_app(deps), create_viewer_app(deps)
-        yield Site(ehr, desk, clock, deps, client(public, settings.web.public_url), client(viewer, VIEWER))
+        yield Site(
+            ehr, desk, clock, deps, client(public, settings.web.public_url), client(viewer, settings.web.viewer_url)
+        )
     finally:
         ehr.stop()
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Flask, Response, jsonify, request
 from joserfc import jwt
@@ -108,6 +109,14 @@ class SmartEhr:
         @app.get("/fhir/.well-known/smart-configuration")
         def discovery() -> Response:
             return jsonify(self.configuration)
+
+        @app.get("/authorize")
+        def authorize() -> Response:
+            """For a real browser: always agrees, by way of a sign-in page elsewhere."""
+            asked = request.args
+            code = self.code_for(asked["nonce"], asked["code_challenge"])
+            query = urlencode({"code": code, "state": asked["state"]})
+            return Response(status=303, headers={"Location": f"{asked['redirect_uri']}?{query}"})
 
         @app.get("/jwks")
         def jwks() -> Response:

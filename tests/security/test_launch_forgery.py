@@ -1,4 +1,4 @@
-"""Security rows S05-S11, S14-S16, S18-S20, S24-S25: who may start a launch, and what cannot be forged, replayed or read.
+"""Security rows S05-S11, S14-S22, S25, S33, S38, S60: what of a launch cannot be forged, replayed or read.
 
 Reference: security.md 1.2 and 1.3.
 """

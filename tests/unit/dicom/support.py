@@ -12,7 +12,7 @@ from typing import Any
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
 
@@ -197,9 +197,9 @@ def image(uid: str = "1.2.3.1.1.1", syntax: str = ExplicitVRLittleEndian, **chan
     """A CT image of 4 x 4 pixels, ready for `send_c_store`."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = syntax
-    data.file_meta.MediaStorageSOPClassUID = CT
-    data.file_meta.MediaStorageSOPInstanceUID = uid
+    data.file_meta.TransferSyntaxUID = UID(syntax)
+    data.file_meta.MediaStorageSOPClassUID = UID(CT)
+    data.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     data.SOPClassUID, data.SOPInstanceUID = CT, uid
     data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3.1", "1.2.3.1.1"
     data.PatientID, data.PatientName = "P100", "DOE^JANE"

@@ -25,7 +25,7 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 def header(source: Path | bytes, **changes: Any) -> InstanceHeader:
-    given = {
+    given: dict[str, Any] = {
         "transfer_syntax": EXPLICIT,
         "sop_class": CT,
         "sop_instance": "1.2.3.1.1.1",
@@ -115,7 +115,7 @@ def test_implicit_and_big_endian_objects_are_read(syntax: str, implicit: bool, l
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"])
 def test_an_object_without_a_uid_is_refused(keyword: str) -> None:
     with pytest.raises(MissingField):
-        header(encoded(image(**{keyword: None})))
+        header(encoded(image(**dict[str, Any]({keyword: None}))))
 
 
 @pytest.mark.parametrize("uid", ["../../etc/passwd", "1.2.03", "1", "1..2", "1.2.3/4", "1.2.a", "1." + "2" * 64])

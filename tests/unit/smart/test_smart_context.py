@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -76,10 +77,8 @@ def test_a_study_elsewhere_is_refused(reference: str) -> None:
     )
 )
 def test_no_context_breaks_the_reader(junk: Any) -> None:
-    try:
+    with suppress(BridgeError):
         read_context({"patient": "p1", "fhirContext": junk, "imagingstudy": junk}, ISS)
-    except BridgeError:
-        pass
 
 
 def test_identifiers_keep_the_names_that_this_site_gives_their_systems() -> None:

@@ -1,0 +1,157 @@
+"""Before the association: silence, drips and lies end; and the private names of pynetdicom are where we think."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pynetdicom
+import pytest
+from pynetdicom import dimse_messages, transport
+
+from bridge.dicom import guard
+from bridge.dicom.ae import DicomServer
+from tests.unit.dicom.support import CT, MWL, FakeServices, associated, image, serving
+
+VERIFICATION, IMPLICIT, EXPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DicomServer]:
+    with serving(tmp_path, FakeServices()) as started:
+        yield started
+
+
+def connect(server: DicomServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def closed(connection: socket.socket) -> bool:
+    """True when the other side closes without a word."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def echoes(server: DicomServer) -> bool:
+    with associated(server, (VERIFICATION, IMPLICIT)) as association:
+        return association.is_established and association.send_c_echo().Status == 0
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, guard.REQUEST_BYTES])
+def test_an_announced_giant_is_closed_before_it_is_read(server: DicomServer, length: int) -> None:
+    with connect(server) as liar:
+        liar.sendall(struct.pack(">BBL", 1, 0, length))
+        assert closed(liar)
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"\x04\0\0\0\0\x10", b"\x16\x03\x01\x02\x00\x01"])
+def test_what_is_no_association_request_is_closed(server: DicomServer, first: bytes) -> None:
+    with connect(server) as stranger:
+        stranger.sendall(first)
+        assert closed(stranger)
+
+
+def test_a_dripping_peer_is_closed_at_the_deadline(server: DicomServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "REQUEST_SECONDS", 0.5)
+    with connect(server) as dripping:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                dripping.send(b"\x01")
+            dripping.settimeout(0.05)
+            try:
+                if dripping.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("still open")
+
+
+def test_silent_connections_are_few_and_an_honest_device_is_served(server: DicomServer) -> None:
+    before = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(connect(server))
+        time.sleep(0.3)
+        assert threading.active_count() - before <= guard.WAITING_PER_ADDRESS
+    assert echoes(server)
+
+
+def test_the_place_of_a_silent_connection_is_free_again(server: DicomServer) -> None:
+    for _ in range(guard.WAITING_PER_ADDRESS * 2):
+        connect(server).close()
+    time.sleep(0.3)
+    assert echoes(server)
+
+
+def test_one_association_too_many_is_refused_with_2_3_2(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, FakeServices(), max_associations=2) as server,
+        associated(server, (VERIFICATION, IMPLICIT)),
+        associated(server, (VERIFICATION, IMPLICIT)),
+        associated(server, (VERIFICATION, IMPLICIT)) as third,
+    ):
+        answer = third.acceptor.primitive
+        assert third.is_rejected and answer is not None
+        assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
+
+
+def test_a_pdu_over_the_negotiated_size_ends_the_association(tmp_path: Path) -> None:
+    with serving(tmp_path, FakeServices(), max_pdu_bytes=16384) as server:
+        with associated(server, (CT, EXPLICIT)) as modality:
+            modality.acceptor.maximum_length = 0  # the sender forgets what was negotiated
+            assert "Status" not in modality.send_c_store(image(PixelData=bytes(200_000)))
+        assert echoes(server)
+
+
+@pytest.mark.parametrize(("title", "called", "reason"), [("NEW", "BRIDGE", 3), ("CT1", "ELSEWHERE", 7)])
+def test_a_refusal_tells_its_reason(server: DicomServer, title: str, called: str, reason: int) -> None:
+    with associated(server, (MWL, IMPLICIT), title=title, called=called) as association:
+        answer = association.acceptor.primitive
+        assert association.is_rejected and answer is not None
+        assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, reason)
+
+
+def test_accepted_sockets_have_no_nagle(server: DicomServer) -> None:
+    with associated(server, (VERIFICATION, IMPLICIT)):
+        assert server._server is not None
+        (association,) = server._server.active_associations
+        wrapped = association.dul.socket
+        assert wrapped is not None and wrapped.socket is not None
+        assert wrapped.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_no_log_line_holds_patient_data(server: DicomServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), associated(server, (CT, EXPLICIT)) as modality:
+        modality.send_c_store(image(PatientName="SECRET^NAME", PatientID="../SECRET", StudyInstanceUID="SECRET"))
+    lines = [f"{record.getMessage()} {record.__dict__.get('fields')}" for record in caplog.records]
+    ours = [line for line, record in zip(lines, caplog.records, strict=True) if record.name.startswith("bridge")]
+    assert any("c-store" in line for line in ours) and not any("SECRET" in line for line in ours)
+
+
+def test_a_stopped_server_leaves_no_threads(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with serving(tmp_path, FakeServices()) as server, associated(server, (VERIFICATION, IMPLICIT)) as modality:
+        modality.send_c_echo()
+    for _ in range(60):
+        if threading.active_count() <= before:
+            return
+        time.sleep(0.05)
+    pytest.fail("threads are left")
+
+
+def test_the_private_names_of_pynetdicom_are_where_the_guard_expects_them() -> None:
+    assert pynetdicom.__version__ == "3.0.4", "read bridge/dicom/guard.py against the new version, then change this"
+    assert list(inspect.signature(transport.AssociationSocket.recv).parameters) == ["self", "nr_bytes"]
+    assert "_data_set_path" in inspect.getsource(dimse_messages.DIMSEMessage.decode_msg)
