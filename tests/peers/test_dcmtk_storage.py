@@ -82,8 +82,16 @@ def test_a_compressed_image_is_kept_as_it_came(
     assert len(describe(stored).frames) == 1
 
 
-def test_many_proposed_transfer_syntaxes_and_classes_are_negotiated(server: DicomServer, tmp_path: Path) -> None:
-    assert storescu(server, "-x4", str(picture(tmp_path / "a.dcm"))).returncode == 0
+@pytest.mark.parametrize(
+    ("propose", "syntax"),
+    [("-xi", "1.2.840.10008.1.2"), ("-xe", "1.2.840.10008.1.2.1"), ("-xb", "1.2.840.10008.1.2.2")],
+)
+def test_every_uncompressed_transfer_syntax_is_taken(
+    server: DicomServer, services: FakeServices, tmp_path: Path, propose: str, syntax: str
+) -> None:
+    assert storescu(server, propose, str(picture(tmp_path / "a.dcm"))).returncode == 0
+    ((header, _),) = services.acquiring.stored.values()
+    assert (header.transfer_syntax_uid, header.patient_id) == (syntax, "P100")
 
 
 def test_several_images_in_one_association(server: DicomServer, services: FakeServices, tmp_path: Path) -> None:

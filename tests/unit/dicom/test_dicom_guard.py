@@ -107,12 +107,17 @@ def test_one_association_too_many_is_refused_with_2_3_2(tmp_path: Path) -> None:
         assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
 
 
-def test_a_pdu_over_the_negotiated_size_ends_the_association(tmp_path: Path) -> None:
-    with serving(tmp_path, FakeServices(), max_pdu_bytes=16384) as server:
-        with associated(server, (CT, EXPLICIT)) as modality:
-            modality.acceptor.maximum_length = 0  # the sender forgets what was negotiated
-            assert "Status" not in modality.send_c_store(image(PixelData=bytes(200_000)))
-        assert echoes(server)
+def test_a_pdu_over_the_negotiated_size_ends_the_association(server: DicomServer) -> None:
+    with associated(server, (CT, EXPLICIT)) as modality:
+        wrapped = modality.dul.socket
+        assert wrapped is not None
+        wrapped.send(struct.pack(">BBL", 4, 0, 0x7FFFFFFF) + bytes(1000))
+        for _ in range(100):
+            if not modality.is_established:
+                break
+            time.sleep(0.05)
+        assert not modality.is_established
+    assert echoes(server)
 
 
 @pytest.mark.parametrize(("title", "called", "reason"), [("NEW", "BRIDGE", 3), ("CT1", "ELSEWHERE", 7)])
