@@ -8,7 +8,7 @@ STAMP := $(VENV)/.ready
 .PHONY: demo test test-full check setup clean
 
 demo: setup
-	@$(BIN)/bridge sandbox day --folder demo $(if $(ONCE),--once,)
+	@$(BIN)/bridge sandbox day --folder demo --viewer .cache/viewer $(if $(ONCE),--once,)
 
 setup: $(STAMP)
 

@@ -42,6 +42,9 @@ from bridge.workflow.worklist import WorklistDesk
 HEARTBEAT_SECONDS = 5.0
 SILENT_AFTER = timedelta(seconds=20)
 DRAIN_SECONDS = 25.0
+YOUNG = timedelta(minutes=5)
+"""A file without a row may still be on its way to one."""
+SWEEP_AGE = timedelta(minutes=10)
 
 
 def prepare_folders(settings: Settings) -> None:
@@ -144,7 +147,9 @@ class DicomRole:
     def start(self) -> dict[str, int]:
         # Files without a row are answers that never left: their senders send again.
         with self._process.database.read() as connection:
-            Archive(self._process.settings.archive).sweep(lambda name: studies.file_known(connection, name))
+            Archive(self._process.settings.archive).sweep(
+                lambda name: studies.file_known(connection, name), before=self._process.clock.now() - SWEEP_AGE
+            )
         self._server.start()
         self._beat.start()
         return {"dicom": self._server.port}

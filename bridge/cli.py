@@ -172,15 +172,24 @@ def check(given: _Given) -> None:
 def explain(given: _Given, file: Path, as_json: bool, everything: bool) -> None:
     """What the bridge reads from a message, and which path, table row and mapping line gave each value."""
     from bridge import app
+    from bridge.hl7.conformance import remarks
     from bridge.hl7.explain import explain as explain_message
     from bridge.mapping.explain import render
 
     settings = Settings.load(given.config) if given.config.exists() else Settings()
-    explanation = explain_message(file.read_bytes(), app.load_mappings(settings))
+    raw = file.read_bytes()
+    explanation = explain_message(raw, app.load_mappings(settings))
+    try:
+        conformance = remarks(raw)
+    except BridgeError as fault:
+        conformance = [str(fault)]
     if as_json:
-        click.echo(json.dumps(explanation.as_json(), default=str, indent=2, ensure_ascii=False))
+        told = {**explanation.as_json(), "conformance": conformance}
+        click.echo(json.dumps(told, default=str, indent=2, ensure_ascii=False))
     else:
         click.echo(render(explanation, colour=sys.stdout.isatty(), empty=everything))
+        for line in conformance:
+            click.echo(f"  structure: {line}")
     sys.exit(1 if explanation.refusal else 0)
 
 

@@ -130,6 +130,12 @@ class Dicom(Section):
     character_set: str = "ISO_IR 192"
     peer: tuple[DicomPeer, ...] = ()
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({p.ae_title for p in self.peer}) != len(self.peer):
+            raise ValueError("two peers have the same AE title")
+        return self
+
     def peer_of(self, ae_title: str) -> DicomPeer:
         for peer in self.peer:
             if peer.ae_title == ae_title:
@@ -191,7 +197,8 @@ class SmartIssuer(Section):
     @field_validator("iss")
     @classmethod
     def _iss(cls, value: str) -> str:
-        return _http_url(value)
+        _http_url(value)
+        return value  # as the EHR spells it: a trailing slash is part of the name
 
 
 class LinkIssuer(Section):

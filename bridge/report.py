@@ -36,6 +36,7 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
                 "worklist": worklist.count_due(connection),
                 "studies": [list(row) for row in studies.count_by_state(connection)],
                 "publications": [list(row) for row in outbox.count_publications(connection)],
+                "unsent": [list(row) for row in outbox.unsent_reasons(connection)],
                 "oldest_unsent": outbox.oldest_unsent(connection),
                 "reviews": [list(row) for row in review.count_reviews(connection)],
             }
@@ -77,6 +78,8 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
     lines.append(f"  studies       {_pairs({f'{s}/{m}': n for s, m, n in facts['studies']})}")
     for name, state, count, _ in facts["publications"]:
         lines.append(f"  publications  {name}: {count} {state}")
+    for name, state, answer, count in facts["unsent"]:
+        lines.append(f"  unsent        {name}: {count} {state}: {answer}")
     oldest = facts["oldest_unsent"]
     lines.append(f"  oldest unsent {_ago(now, oldest) if oldest else 'nothing waits'}")
     waiting = {kind: count for kind, count, _ in facts["reviews"]}

@@ -14,6 +14,7 @@ import shutil
 import struct
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from bridge.domain.study import StoredFile
@@ -73,14 +74,18 @@ class Archive:
         except OSError:
             return
 
-    def sweep(self, known: Callable[[str], bool]) -> int:
-        """At start, before anything is received: remove what was never finished, or has no row. Counts the removed."""
-        removed = 0
+    def sweep(self, known: Callable[[str], bool], *, before: datetime) -> int:
+        """At start: remove what was never finished or has no row, if last written `before`; count the removed.
+
+        Younger files may be another role's (STOW-RS), between its rename and its row: they wait for the next start.
+        """
+        limit, removed = before.timestamp(), 0
         for path in self.incoming.iterdir():
-            path.unlink(missing_ok=True)
-            removed += 1
+            if path.stat().st_mtime < limit:
+                path.unlink(missing_ok=True)
+                removed += 1
         for name in self.names():
-            if not known(name):
+            if self.path(name).stat().st_mtime < limit and not known(name):
                 self.remove(name)
                 removed += 1
         return removed

@@ -39,8 +39,6 @@ class Opened:
     data: Dataset
     places: dict[int, Place]
     syntax: UID
-    sop_class_uid: str
-    sop_instance_uid: str
 
 
 def open_file(path: Path) -> Opened:
@@ -56,13 +54,7 @@ def open_file(path: Path) -> Opened:
         raise NotReadable("not a readable DICOM file") from None
     except OSError:
         raise StoreUnavailable("a file of the archive cannot be read", where="archive") from None
-    return Opened(
-        data,
-        places,
-        syntax,
-        str(meta.get("MediaStorageSOPClassUID", "")),
-        str(meta.get("MediaStorageSOPInstanceUID", "")),
-    )
+    return Opened(data, places, syntax)
 
 
 @contextmanager
@@ -85,24 +77,24 @@ def read_data_set(encoded: bytes, transfer_syntax: str) -> Dataset:
 def read_header(
     source: Path | bytes,
     *,
-    transfer_syntax: str,
-    sop_class: str,
-    sop_instance: str,
+    transfer_syntax: str = "",
+    sop_class: str = "",
+    sop_instance: str = "",
     patient_issuer: str,
     accession_issuer: str,
     issuers: Issuers,
 ) -> InstanceHeader:
     """The index values of an object; `source` is a Part 10 file or the bytes of a data set.
 
-    The class and instance UIDs are those of the command (PS3.4 B.2.3: another one in the data set is A900); '' takes
-    the data set's own. The two issuers stand in where the object names none. Raises `NotReadable` (C000),
-    `BadValue` / `MissingField` (A900), `Unsupported`.
+    The transfer syntax and the class and instance UIDs are those of the association and the command (PS3.4 B.2.3:
+    another one in the data set is A900); '' takes the file's own (STOW-RS). The two issuers stand in where the
+    object names none. Raises `NotReadable` (C000), `BadValue` / `MissingField` (A900), `Unsupported`.
     """
     if isinstance(source, Path):
         opened = open_file(source)
-        if str(opened.syntax) != transfer_syntax:
+        if transfer_syntax and str(opened.syntax) != transfer_syntax:
             raise BadValue("the file meta names another transfer syntax", where="(0002,0010)")
-        data = opened.data
+        data, transfer_syntax = opened.data, str(opened.syntax)
     else:
         data = read_data_set(source, transfer_syntax)
     name, accession = Names(data, patient_issuer, accession_issuer, issuers), text(data, 0x00080050)

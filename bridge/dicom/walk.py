@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import mmap
 import struct
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from pydicom import config
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes
 
 from bridge.errors import NotReadable, Unsupported
+
+# pydicom warns about a bad value by printing it, which is patient data on standard error. What a value must be is
+# checked where it is used. (Here, because everything that parses comes through this module.)
+config.settings.reading_validation_mode = config.IGNORE
+config.settings.writing_validation_mode = config.IGNORE
+warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom(\.|$)")
 
 MAX_DEPTH = 64
 UNDEFINED = 0xFFFFFFFF

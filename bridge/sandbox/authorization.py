@@ -29,6 +29,7 @@ from bridge.sandbox.authorization_state import (
     State,
     Token,
     User,
+    token_fields,
 )
 
 
@@ -70,8 +71,12 @@ class S256Only(CodeChallenge):  # type: ignore[misc]
         super().validate_code_challenge(grant, redirect_uri)
 
 
+SIGN_IN_SCOPES = frozenset(("openid", "fhirUser", "profile"))
+
+
 class SmartGrant(AuthorizationCodeGrant):  # type: ignore[misc]
-    """The authorisation code grant of an EHR launch (App Launch 2.2): `aud`, `state` and `launch` are required."""
+    """The authorisation code grant (App Launch 2.2): `aud` and `state` are required. With `launch` it is an EHR launch;
+    without, a standalone one that tells who the user is and nothing more: no patient was chosen."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = ["none"]  # noqa: RUF012
     server: SmartServer
@@ -83,16 +88,20 @@ class SmartGrant(AuthorizationCodeGrant):  # type: ignore[misc]
             raise InvalidRequestError("aud is not this FHIR server", redirect_uri=redirect_uri)
         if not data.get("state"):
             raise InvalidRequestError("state is missing", redirect_uri=redirect_uri)
-        if "launch" not in self.request.scope.split():
+        scopes = set(self.request.scope.split())
+        if data.get("launch") and "launch" not in scopes:
             raise InvalidScopeError("scope launch is required", redirect_uri=redirect_uri)
+        if "launch" not in scopes and not scopes <= SIGN_IN_SCOPES:
+            raise InvalidScopeError("without a launch there is no patient to read", redirect_uri=redirect_uri)
         return redirect_uri
 
     def save_authorization_code(self, code: str, oauth_request: Any) -> None:
         data, state = oauth_request.payload.data, self.server.state
         redirect_uri = oauth_request.payload.redirect_uri
         # Taken last, so that a refused request leaves the handle alive, and two equal requests cannot both pass.
-        context = state.take_launch(data.get("launch", ""))
-        if context is None:
+        launched = "launch" in oauth_request.scope.split()
+        context = state.take_launch(data.get("launch", "")) if launched else None
+        if launched and context is None:
             raise InvalidRequestError("launch is unknown, used or expired", redirect_uri=redirect_uri)
         if nonce := data.get("nonce"):
             state.nonces.add(nonce)
@@ -119,7 +128,7 @@ class SmartGrant(AuthorizationCodeGrant):  # type: ignore[misc]
 
     def create_token_response(self) -> tuple[int, dict[str, object], list[tuple[str, str]]]:
         status, token, headers = super().create_token_response()
-        return status, {**token, **self.request.authorization_code.context.as_token_fields()}, headers
+        return status, {**token, **token_fields(self.request.authorization_code.context)}, headers
 
 
 class SmartOpenId(OpenIDCode):  # type: ignore[misc]
@@ -220,7 +229,7 @@ def introspection(server: SmartServer, access_token: str) -> dict[str, object]:
         "iss": server.issuer,
         "sub": DR_DEMO.sub,
         "fhirUser": server.fhir_user(DR_DEMO),
-        **found.context.as_token_fields(),
+        **token_fields(found.context),
     }
 
 
@@ -241,6 +250,7 @@ def discovery(issuer: str, scopes: Collection[str]) -> dict[str, object]:
         "code_challenge_methods_supported": ["S256"],
         "capabilities": [
             "launch-ehr",
+            "launch-standalone",
             "authorize-post",
             "client-public",
             "sso-openid-connect",

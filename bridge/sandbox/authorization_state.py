@@ -35,12 +35,15 @@ class LaunchContext:
     patient_id: str
     study_id: str | None = None
 
-    def as_token_fields(self) -> dict[str, object]:
-        """The launch context parameters of the token response (App Launch 2.2, scopes and context)."""
-        fields: dict[str, object] = {"patient": self.patient_id, "need_patient_banner": True}
-        if self.study_id:
-            fields["fhirContext"] = [{"reference": f"ImagingStudy/{self.study_id}"}]
-        return fields
+
+def token_fields(context: LaunchContext | None) -> dict[str, object]:
+    """The launch context parameters of the token response (App Launch 2.2, scopes and context); none for a sign-in."""
+    if context is None:
+        return {}
+    fields: dict[str, object] = {"patient": context.patient_id, "need_patient_banner": True}
+    if context.study_id:
+        fields["fhirContext"] = [{"reference": f"ImagingStudy/{context.study_id}"}]
+    return fields
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class Code(AuthorizationCodeMixin):  # type: ignore[misc]
     scope: str
     nonce: str | None
     code_challenge: str
-    context: LaunchContext
+    context: LaunchContext | None
     auth_time: int
     expires: float
     code_challenge_method: str = "S256"
@@ -109,7 +112,7 @@ class Code(AuthorizationCodeMixin):  # type: ignore[misc]
 class Token:
     client_id: str
     scope: str
-    context: LaunchContext
+    context: LaunchContext | None
     expires_at: int
 
 

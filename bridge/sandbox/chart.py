@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import date, datetime
 from urllib.parse import urlencode
 
+import requests
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
 
 from bridge.clock import Clock
-from bridge.errors import BridgeError, NotFound
+from bridge.errors import BridgeError, NotAllowed, NotFound
 from bridge.sandbox.authorization_state import DR_DEMO
 from bridge.sandbox.fhir_records import FhirRecords
 
@@ -21,12 +22,20 @@ _CSP = (
 )
 
 NewLaunch = Callable[[str, str | None], str]
+LinkMaker = Callable[[str], str]
 
 
 def chart_pages(
-    records: FhirRecords, *, fhir_base: str, launch_url: Callable[[], str], new_launch: NewLaunch, clock: Clock
+    records: FhirRecords,
+    *,
+    fhir_base: str,
+    launch_url: Callable[[], str],
+    new_launch: NewLaunch,
+    link_maker: Callable[[], LinkMaker | None],
+    clock: Clock,
 ) -> Blueprint:
-    """`/`, `/chart/{patient id}` and `POST /launch`, which sends the browser to the bridge with a fresh handle."""
+    """`/`, `/chart/{patient id}`, `POST /launch`, which sends the browser to the bridge with a fresh handle, and
+    `POST /link`, which sends it to a signed link that the bridge made for us."""
     pages = Blueprint("chart", __name__, template_folder="templates", static_folder="static")
     # Its only use: a page of another site cannot press our buttons (the cookie is SameSite).
     user_cookie = secrets.token_urlsafe(16)
@@ -46,12 +55,16 @@ def chart_pages(
             age=age(patient.birth_date, clock.now().astimezone().date()),
             user=DR_DEMO,
             ready=bool(launch_url()),
+            links=link_maker() is not None,
         )
+
+    def check_user() -> None:
+        if not secrets.compare_digest(request.cookies.get(_COOKIE, "").encode(), user_cookie.encode()):
+            abort(403)
 
     @pages.post("/launch")
     def launch() -> Response:
-        if not secrets.compare_digest(request.cookies.get(_COOKIE, "").encode(), user_cookie.encode()):
-            abort(403)
+        check_user()
         if not launch_url():
             abort(503)
         study = request.form.get("study") or None
@@ -61,9 +74,28 @@ def chart_pages(
         answer = redirect(target + joiner + urlencode({"iss": fhir_base, "launch": handle}), 303)
         return make_response(answer)
 
+    @pages.post("/link")
+    def link() -> Response:
+        check_user()
+        make = link_maker()
+        if make is None:
+            abort(503)
+        study = records.study(request.form.get("study", ""))
+        if study.patient_id != request.form.get("patient"):
+            raise NotAllowed("the study is another patient's", where="study")
+        return make_response(redirect(make(study.uid), 303))
+
+    @pages.errorhandler(requests.RequestException)
+    def unlinked(_: requests.RequestException) -> tuple[str, int]:
+        return render_template("error.html", text="The bridge made no link", user=DR_DEMO), 502
+
     @pages.app_errorhandler(BridgeError)
     def failed(error: BridgeError) -> tuple[str, int]:
-        status, text = (404, "Not in this EHR") if isinstance(error, NotFound) else (502, "The record does not answer")
+        status, text = 502, "The record does not answer"
+        if isinstance(error, NotFound):
+            status, text = 404, "Not in this EHR"
+        if isinstance(error, NotAllowed):
+            status, text = 403, "Not this patient's"
         return render_template("error.html", text=text, user=DR_DEMO), status
 
     @pages.after_request

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import signal
+import sys
 import threading
+from pathlib import Path
 
 import click
 
-from bridge.sandbox.ehr import PretendEhr
+from bridge.errors import BridgeError, ConfigurationError
 
 
 @click.group()
@@ -23,8 +25,9 @@ def sandbox() -> None:
 @click.option("--client-id", default="imaging-bridge", show_default=True)
 def ehr(port: int, launch_url: str, redirect_uris: tuple[str, ...], client_id: str) -> None:
     """Run the pretend EHR until Ctrl-C: charts, FHIR R4 server, SMART authorisation server."""
-    if importlib.util.find_spec("sekmet") is None:
-        raise click.ClickException("the sandbox needs its extra: pip install imaging-bridge[sandbox]")
+    _need_extra()
+    from bridge.sandbox.ehr import PretendEhr
+
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
@@ -36,3 +39,30 @@ def ehr(port: int, launch_url: str, redirect_uris: tuple[str, ...], client_id: s
         click.echo(f"  Client id      {running.client_id}")
         click.echo(f"  Introspection  {running.issuer}/introspect  password {running.introspection_secret}")
         done.wait()
+
+
+@sandbox.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--once", is_flag=True, help="Take free ports, end by itself; exit 0 only if the end state is right.")
+@click.option(
+    "--viewer",
+    type=click.Path(path_type=Path),
+    help="Where the viewer's files are or shall be. [default: FOLDER/viewer]",
+)
+def day(folder: Path, once: bool, viewer: Path | None) -> None:
+    """Set up a small hospital round the bridge, play its day, stay open until Ctrl-C."""
+    _need_extra()
+    from bridge.sandbox.day import day as play
+    from bridge.sandbox.narrate import Narrator
+
+    try:
+        sys.exit(play(folder, once=once, viewer=viewer or folder / "viewer", narrator=Narrator(sys.stdout)))
+    except ConfigurationError as fault:
+        raise click.ClickException("\n".join(fault.faults)) from None
+    except BridgeError as fault:
+        raise click.ClickException(f"{fault} ({fault.where})") from None
+
+
+def _need_extra() -> None:
+    if importlib.util.find_spec("sekmet") is None:
+        raise click.ClickException("the sandbox needs its extra: pip install imaging-bridge[sandbox]")

@@ -7,7 +7,7 @@ in memory; it listens on 127.0.0.1 and answers to the names localhost and 127.0.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cheroot.wsgi import Server as WsgiServer
 from flask import Flask
@@ -31,7 +31,11 @@ _MAX_BODY = 32 * 1024 * 1024
 
 
 class PretendEhr:
-    """Start it, put patients in, launch. `bridge_launch_url` and `redirect_uris` may be set after `start`."""
+    """Start it, put patients in, launch.
+
+    `bridge_launch_url`, `redirect_uris` and `make_link` may be set after `start`. `make_link` turns a Study Instance UID
+    into the address of a signed link; without one the charts have no such button.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class PretendEhr:
         clock: Clock | None = None,
     ) -> None:
         self.bridge_launch_url = bridge_launch_url
+        self.make_link: Callable[[str], str] | None = None
         self._port = port
         self._clock = clock or SystemClock()
         self._client = Client(client_id, list(redirect_uris), frozenset(allow_scopes))
@@ -136,7 +141,7 @@ class PretendEhr:
         NotFound when there is no such patient or study; NotAllowed when the study is another patient's.
         """
         self.records.require_patient(patient_id)
-        if study_id is not None and self.records.patient_of_study(study_id) != patient_id:
+        if study_id is not None and self.records.study(study_id).patient_id != patient_id:
             raise NotAllowed("the study is another patient's", where="study")
         return self._state.new_launch(LaunchContext(patient_id, study_id))
 
@@ -158,6 +163,7 @@ class PretendEhr:
                 fhir_base=self.fhir_base,
                 launch_url=lambda: self.bridge_launch_url,
                 new_launch=self.new_launch,
+                link_maker=lambda: self.make_link,
                 clock=self._clock,
             )
         )

@@ -37,9 +37,10 @@ class PatientRow:
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """`order` is what basedOn says: the order's id here, or its number."""
+    """`orders` is what basedOn says: the order's id here, or its number. `uid` is the Study Instance UID."""
 
     id: str
+    uid: str
     patient_id: str
     description: str
     modalities: tuple[str, ...]
@@ -116,10 +117,10 @@ class FhirRecords:
 
     def patients(self) -> list[PatientRow]:
         """Every active patient by name, with what was imaged."""
-        studies = [_study_row(s) for s in self._search("ImagingStudy", {})]
+        studies = [_study_row(s) for s in self.search("ImagingStudy", {})]
         shown = [s for s in studies if s.status not in _ENDED_STUDY]
         rows = []
-        for resource in self._search("Patient", {"active": "true"}):
+        for resource in self.search("Patient", {"active": "true"}):
             own = [s for s in shown if s.patient_id == resource["id"]]
             modalities = tuple(sorted({m for s in own for m in s.modalities}))
             rows.append(_patient_row(resource, modalities, len(own)))
@@ -128,10 +129,10 @@ class FhirRecords:
     def chart(self, patient_id: str) -> tuple[PatientRow, list[StudyRow], list[OrderRow]]:
         """One patient with studies (newest first) and orders (latest due first)."""
         patient = self._call("GET", f"Patient/{quote(patient_id, safe='')}")
-        found = [_study_row(s) for s in self._search("ImagingStudy", {"patient": patient_id})]
+        found = [_study_row(s) for s in self.search("ImagingStudy", {"patient": patient_id})]
         studies = sorted((s for s in found if s.status not in _ENDED_STUDY), key=lambda s: s.started, reverse=True)
         imaged = {o for s in studies for o in s.orders}
-        orders = [_order_row(o, imaged) for o in self._search("ServiceRequest", {"patient": patient_id})]
+        orders = [_order_row(o, imaged) for o in self.search("ServiceRequest", {"patient": patient_id})]
         modalities = tuple(sorted({m for s in studies for m in s.modalities}))
         row = _patient_row(patient, modalities, len(studies))
         return row, studies, sorted(orders, key=lambda o: o.due, reverse=True)
@@ -142,9 +143,9 @@ class FhirRecords:
             raise NotFound("no patient is named", where="Patient")
         self._call("GET", f"Patient/{quote(patient_id, safe='')}")
 
-    def patient_of_study(self, study_id: str) -> str:
-        """The id of the patient whom an ImagingStudy is about."""
-        return _study_row(self._call("GET", f"ImagingStudy/{quote(study_id, safe='')}")).patient_id
+    def study(self, study_id: str) -> StudyRow:
+        """One ImagingStudy; NotFound."""
+        return _study_row(self._call("GET", f"ImagingStudy/{quote(study_id, safe='')}"))
 
     def _put_by_identifier(self, resource: Resource) -> str:
         identifier = resource["identifier"][0]
@@ -152,7 +153,8 @@ class FhirRecords:
         stored = self._call("PUT", resource["resourceType"], params=params, json=resource)
         return str(stored["id"])
 
-    def _search(self, resource_type: str, params: Mapping[str, str]) -> list[Resource]:
+    def search(self, resource_type: str, params: Mapping[str, str]) -> list[Resource]:
+        """The resources of a FHIR search, in one page."""
         bundle = self._call("GET", resource_type, params={**params, "_count": "500"})
         return [entry["resource"] for entry in bundle.get("entry", [])]
 
@@ -187,6 +189,11 @@ def _identifier_value(resource: Resource, id_type: str) -> str:
     return ""
 
 
+def _study_uid(resource: Resource) -> str:
+    values = [i.get("value", "") for i in resource.get("identifier", []) if i.get("system") == "urn:dicom:uid"]
+    return str(values[0]).removeprefix("urn:oid:") if values else ""
+
+
 def _patient_row(resource: Resource, modalities: tuple[str, ...], studies: int) -> PatientRow:
     name = (resource.get("name") or [{}])[0]
     spoken = ", ".join(p for p in (name.get("family", ""), " ".join(name.get("given", []))) if p)
@@ -212,6 +219,7 @@ def _study_row(resource: Resource) -> StudyRow:
         orders.add(str(based_on.get("identifier", {}).get("value", "")))
     return StudyRow(
         id=resource["id"],
+        uid=_study_uid(resource),
         patient_id=str(resource.get("subject", {}).get("reference", "")).rpartition("/")[2],
         description=resource.get("description", "") or "Imaging study",
         modalities=tuple(dict.fromkeys(m for m in modalities if m)),

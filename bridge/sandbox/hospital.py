@@ -23,6 +23,7 @@ from bridge.run.role import read_notice
 from bridge.sandbox.links import LinkSigner
 from bridge.sandbox.modality import Scanner
 from bridge.sandbox.ris import FILLER, HOSPITAL, PLACER, Ris
+from bridge.sandbox.zone import machine_zone
 
 ROLES = ("hl7", "dicom", "web", "worker")
 
@@ -64,7 +65,7 @@ class Hospital:
         quiet_seconds: float = 2,
         create_service_request: bool = True,
         imaging_study: str = "create",
-        time_zone: str = "Europe/Berlin",
+        time_zone: str = "",
         viewer: Path | None = None,
         database_url: str = "",
     ) -> None:
@@ -79,7 +80,8 @@ class Hospital:
         self._process: subprocess.Popen[bytes] | None = None
         template = string.Template(Path(__file__).with_name("demo.toml").read_text())
         text = template.substitute(
-            time_zone=time_zone,
+            # The scanner and the RIS stamp by this machine's wall clock.
+            time_zone=time_zone or machine_zone() or "UTC",
             patient_namespace=HOSPITAL.namespace,
             patient_oid=HOSPITAL.oid,
             patient_system=HOSPITAL.system,
@@ -105,6 +107,7 @@ class Hospital:
             text += f'\n[database]\nurl = "{database_url}"\n'
         self.config.parent.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(exist_ok=True)
+        self.config.touch(mode=0o600)
         self.config.write_text(text)
         if viewer is not None and not (self.data / "viewer").exists():
             (self.data / "viewer").symlink_to(viewer.resolve())
@@ -121,9 +124,9 @@ class Hospital:
         """Start `bridge run` and wait until every role has told its ports."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command("run"), stdout=log, stderr=log, start_new_session=True)  # noqa: S603
-        if not wait_for(lambda: not self._running() or all(map(self.role_pid, ROLES)), seconds):
+        if not wait_for(lambda: not self.running or all(map(self.role_pid, ROLES)), seconds):
             raise ConfigurationError([f"the bridge did not start in {seconds} s: see {self.log}"])
-        if not self._running():
+        if not self.running:
             raise ConfigurationError([f"the bridge ended: see {self.log}"])
 
     def stop(self) -> int:
@@ -174,7 +177,8 @@ class Hospital:
     def scanner(self, ae_title: str) -> Scanner:
         return Scanner(ae_title, "127.0.0.1", self.ports.dicom, "BRIDGE")
 
-    def _running(self) -> bool:
+    @property
+    def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def __enter__(self) -> Hospital:

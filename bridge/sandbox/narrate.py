@@ -25,6 +25,24 @@ class Answer:
         self.text, self.good = text, good
 
 
+class Progress(Answer):
+    """As an Answer; called with (done, total) meanwhile. Unset, the line ends in `done of total`."""
+
+    def __init__(self, draw: Callable[[int, int], None]) -> None:
+        super().__init__()
+        self._draw = draw
+        self.text = ""
+        self._done = self._total = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._done, self._total = done, total
+        self._draw(done, total)
+
+    def finish(self) -> None:
+        if not self.text:
+            self.set(f"{self._done} of {self._total}", good=self._done == self._total)
+
+
 class Narrator:
     """Writes to `stream`; colours and a moving bar only when that is a terminal."""
 
@@ -67,24 +85,25 @@ class Narrator:
         self.say(who, whom, what, answer.text, self._clock.monotonic() - begun, good=answer.good)
 
     @contextmanager
-    def progress(self, who: str, whom: str, what: str) -> Iterator[Callable[[int, int], None]]:
-        """As `step`, for long work: the block calls the given function with (done, total)."""
-        last = [-_REDRAW_SECONDS, 0.0, 0.0]  # when drawn, done, total
+    def progress(self, who: str, whom: str, what: str) -> Iterator[Progress]:
+        """As `step`, for long work: the block calls what it is given with (done, total)."""
+        drawn = [-_REDRAW_SECONDS]
 
-        def tick(done: int, total: int) -> None:
+        def draw(done: int, total: int) -> None:
             now = self._clock.monotonic()
-            last[1:] = [done, total]
-            if self._tty and (done == total or now - last[0] >= _REDRAW_SECONDS):
-                last[0] = now
-                self._write(f"\r{' ' * 9}{_bar(done, total)} {done}/{total} {what}")
+            if self._tty and (done == total or now - drawn[0] >= _REDRAW_SECONDS):
+                drawn[0] = now
+                self._write(f"\r\033[K{' ' * 9}{_bar(done, total)} {done}/{total} {what}")
 
+        tick = Progress(draw)
         with self.step(who, whom, what) as answer:
             try:
                 yield tick
             finally:
                 if self._tty:
                     self._write("\r\033[K")
-            answer.set(f"{last[1]:.0f} of {last[2]:.0f}", good=last[1] == last[2])
+            tick.finish()
+            answer.set(tick.text, good=tick.good)
 
     def wait_until(self, true: Callable[[], bool], seconds: float = 30.0) -> bool:
         """Look five times a second until `true()`; False when the time is over first."""

@@ -108,6 +108,12 @@ _COUNTS = (
     .group_by(_pub.c.connection, _pub.c.state)
     .order_by(_pub.c.connection)
 )
+_UNSENT = (
+    select(_pub.c.connection, _pub.c.state, _pub.c.last_answer, func.count())
+    .where(_pub.c.state != PublicationState.DONE, _pub.c.last_answer != "")
+    .group_by(_pub.c.connection, _pub.c.state, _pub.c.last_answer)
+    .order_by(_pub.c.connection)
+)
 _OLDEST = select(func.min(_pub.c.updated_at)).where(_pub.c.state.notin_([PublicationState.DONE, PublicationState.DEAD]))
 _REMOTE = select(remote_resource.c.remote_id, remote_resource.c.type).where(
     remote_resource.c.connection == bindparam("c"), remote_resource.c.subject == bindparam("s")
@@ -233,6 +239,11 @@ def publications_of(connection: Connection, study_id: int) -> list[Any]:
 
 def count_publications(connection: Connection) -> list[tuple[str, str, int, datetime]]:
     return [(name, state, count, at) for name, state, count, at in connection.execute(_COUNTS)]
+
+
+def unsent_reasons(connection: Connection) -> list[tuple[str, str, str, int]]:
+    """(connection, state, what the last try was answered, how many) of what is not at the EHR yet."""
+    return [(name, state, answer, count) for name, state, answer, count in connection.execute(_UNSENT)]
 
 
 def oldest_unsent(connection: Connection) -> datetime | None:

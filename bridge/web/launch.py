@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, render_template, request
 
-from bridge.errors import BadValue, MissingField, NotAllowed, NotFound
+from bridge.errors import BadValue, BridgeError, MissingField, NotAllowed, NotFound
 from bridge.log import work
 from bridge.smart.client import Arrival
 from bridge.web.browser import OPAQUE, Cookie, browser_id, check_csrf, csrf_token
 from bridge.web.lobby import Guest, Lobby
-from bridge.web.ports import Deps, LaunchSession
+from bridge.web.ports import Deps, LaunchSession, PendingLaunch
 
 log = logging.getLogger("bridge.web.launch")
 
@@ -90,7 +90,11 @@ def launch_blueprint(launches: Launches) -> Blueprint:
     @pages.get("/launch")
     def start() -> Response:
         iss, launch = single("iss"), single("launch")
-        deps.smart.check_issuer(iss)
+        try:
+            deps.smart.check_issuer(iss)
+        except BridgeError as error:
+            deps.desk.refuse("unknown", error.code)
+            raise
         browser = browser_id(cookie)
         response = to(launches.sign_in_url(iss, launch, browser))
         cookie.set(response, browser)
@@ -102,17 +106,24 @@ def launch_blueprint(launches: Launches) -> Blueprint:
         if len(request.args.getlist("state")) != 1 or not OPAQUE.fullmatch(browser):
             raise NotAllowed("no state, or no browser cookie", where="state", code="state")
         pending = deps.desk.take(single("state"), browser)
+        try:
+            arrival = answered(pending)
+        except BridgeError as error:
+            deps.desk.refuse(pending.iss, error.code)
+            raise
+        return launches.arrive(arrival, browser, pending.link)
+
+    def answered(pending: PendingLaunch) -> Arrival:
         deps.smart.check_answerer(pending.iss, single("iss") if "iss" in request.args else None)
         if "error" in request.args:
             raise NotAllowed("the authorisation server refused", where="error", code="ehr-refused")
-        arrival = deps.smart.finish(
+        return deps.smart.finish(
             pending.iss,
             launch=pending.launch,
             code=single("code"),
             nonce=pending.nonce,
             verifier=pending.verifier,
         )
-        return launches.arrive(arrival, browser, pending.link)
 
     @pages.get("/launch/at/<opaque>")
     def at(opaque: str) -> Response:

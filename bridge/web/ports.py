@@ -99,6 +99,10 @@ class LaunchDesk(Protocol):
 
     def revoke(self, session_id: int) -> None: ...
 
+    def refuse(self, issuer: str, reason: str) -> None:
+        """Audit a launch that failed before the user was known."""
+        ...
+
 
 CurrentSession = Callable[[], Session | None]
 """The launch session of the request at hand, read from the database each time: revocation is at once."""

@@ -90,6 +90,12 @@ PAGES: dict[str, tuple[str, str]] = {
         "These images belong to another patient",
         "For safety nothing was opened. Check that the right chart is open, and tell your imaging department.",
     ),
+    "several-patients": (
+        "This patient is not clear",
+        "The chart's numbers lead to more than one patient here. For safety nothing was opened. Please tell your "
+        "imaging department.",
+    ),
+    "study-unknown": ("These images are not here", "They may have been moved, or have not arrived yet."),
     "foreign-context": ("These images are kept elsewhere", "The launch names a study on another server. " + AGAIN),
     "handover": ("This link to the viewer is spent", "It works once, and only for a short time. " + AGAIN),
     "link-used": ("This link was used already", "A link opens once. Please ask for a new one."),

@@ -64,6 +64,7 @@ def _new_secret() -> str:
 class LaunchDesk:
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._last_refusal: tuple[User, str] | None = None
 
     def begin(self, iss: str, launch: str, browser: str, link: str = "") -> PendingLaunch:
         """Remember a launch: `state` and `nonce` go out, the PKCE `verifier` stays here (RFC 7636)."""
@@ -102,8 +103,8 @@ class LaunchDesk:
     def open(
         self, user: User, *, patient: tuple[Identifier, ...], study_instance_uids: tuple[str, ...] | None, origin: str
     ) -> LaunchSession:
-        """A session for the patient's matched studies (None: all). Raises `NotFound`, or `NotAllowed` when a named
-        study is another patient's."""
+        """A session for the patient's matched studies (None: all). Raises `NotFound` when there is none to see, or
+        `NotAllowed` when a named study is another patient's."""
 
         def change(connection: Connection) -> LaunchSession | str:
             owners = patients.find_patient(connection, patient)
@@ -118,6 +119,8 @@ class LaunchDesk:
                     foreign = any(studies.find_study(connection, uid) for uid in wanted - known)
                     reason = "patient-differs" if foreign else "study-unknown"
                     return self._refused(connection, user, origin, reason)
+            if not rows:
+                return self._refused(connection, user, origin, "study-unknown")
             return self._open(connection, user, owners[0], rows, origin)
 
         return _opened(self._context.database.write(change))
@@ -168,8 +171,17 @@ class LaunchDesk:
         return LaunchSession(session_id, lines)
 
     def _refused(self, connection: Connection, user: User, origin: str, reason: str) -> str:
-        self._audit(connection, user, "launch", "session:-", reason, origin, [])
+        # A page that waits for images asks again and again: the first refusal is the one worth a row.
+        if self._last_refusal != (user, reason):
+            self._last_refusal = (user, reason)
+            self._audit(connection, user, "launch", "session:-", reason, origin, [])
         return reason
+
+    def refuse(self, issuer: str, reason: str) -> None:
+        """A launch that failed before anybody was known by name: audited all the same."""
+        self._context.database.write(
+            lambda c: self._audit(c, User(issuer, "-"), "launch", "session:-", reason, "smart", [])
+        )
 
     def _audit(
         self,

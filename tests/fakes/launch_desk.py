@@ -57,6 +57,7 @@ class FakeDesk:
     links: dict[str, tuple[Link, object]] = field(default_factory=dict)
     spent_links: set[str] = field(default_factory=set)
     jtis: set[tuple[str, str]] = field(default_factory=set)
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
     def begin(self, iss: str, launch: str, browser: str, link: str = "") -> Pending:
         p = Pending(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48), iss, launch, link)
@@ -132,6 +133,9 @@ class FakeDesk:
             raise NotAllowed("expired", code="link-expired")
         self.spent_links.add(opaque)
         return link
+
+    def refuse(self, issuer: str, reason: str) -> None:
+        self.refused.append((issuer, reason))
 
     def revoke(self, session_id: int) -> None:
         self.revoked.add(session_id)

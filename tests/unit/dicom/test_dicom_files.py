@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from bridge.dicom.files import Archive
 from bridge.errors import BadValue, NotReadable, StoreBroken, StoreUnavailable
 from tests.unit.dicom.support import image, part10
+
+SOON = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -115,5 +118,11 @@ def test_what_is_no_part_10_file_is_not_kept(archive: Archive) -> None:
 def test_the_sweep_removes_unfinished_files_and_files_without_a_row(archive: Archive) -> None:
     kept, orphan = archive.commit(_temporary(archive)), archive.commit(_temporary(archive))
     archive.temporary().write_bytes(b"half")
-    assert archive.sweep(lambda name: name == kept.name) == 2
+    assert archive.sweep(lambda name: name == kept.name, before=SOON) == 2
     assert list(archive.names()) == [kept.name] and orphan.name not in archive.names()
+
+
+def test_the_sweep_leaves_files_that_may_be_between_their_rename_and_their_row(archive: Archive) -> None:
+    young = archive.commit(_temporary(archive))
+    assert archive.sweep(lambda name: False, before=datetime(2020, 1, 1, tzinfo=UTC)) == 0
+    assert list(archive.names()) == [young.name]
