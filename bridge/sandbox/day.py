@@ -33,7 +33,8 @@ def day(folder: Path, *, once: bool, viewer: Path, narrator: Narrator) -> int:
 
     Raises ConfigurationError (ports taken, a folder that is not ours, no npm) and whatever a step of the story raises.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell that starts us in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         return _day(folder.resolve(), once=once, viewer=viewer.resolve(), tell=narrator)
@@ -74,8 +75,8 @@ def _open(hospital: Hospital, ehr: PretendEhr, tell: Narrator, *, once: bool) ->
         story = Story(hospital, ehr, tell)
         try:
             story.play()
-        except BridgeError as fault:
-            faults = [f"{type(fault).__name__}: {fault}{f' ({fault.where})' if fault.where else ''}"]
+        except BridgeError as error:
+            faults = [f"{type(error).__name__}: {error}{f' ({error.where})' if error.where else ''}"]
         else:
             with tell.step("Judge", "all", "the end state, asked for by C-FIND, FHIR, DICOMweb and HTTP") as answer:
                 faults = faults_of(story)

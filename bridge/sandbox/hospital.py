@@ -106,7 +106,7 @@ class Hospital:
         if database_url:
             text += f'\n[database]\nurl = "{database_url}"\n'
         self.config.parent.mkdir(parents=True, exist_ok=True)
-        self.data.mkdir(exist_ok=True)
+        self.data.mkdir(exist_ok=True, mode=0o750)
         self.config.touch(mode=0o600)
         self.config.write_text(text)
         if viewer is not None and not (self.data / "viewer").exists():

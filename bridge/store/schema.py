@@ -55,8 +55,10 @@ message = Table(
     _text("message_type"),
     Column("sha256", String, nullable=False),
     Column("raw", Bytes, nullable=False),
+    Column("sent_at", UtcDateTime),  # MSH-7
     Column("fate", String, nullable=False),
     Column("reasons", Json, nullable=False),
+    Column("replays", Integer, nullable=False, server_default="0"),
     Column("ack_code", String, nullable=False, server_default=""),
     Column("ack", Bytes),
     # The race of one message on two connections is decided here, not by a look-up.
@@ -101,8 +103,9 @@ imaging_order = Table(
     _text("placer_issuer"),
     Column("filler_order_number", String),
     _text("filler_issuer"),
-    _text("accession_number"),
+    _text("accession_number"),  # whole, as sent
     _text("accession_issuer"),
+    _text("accession_alias"),  # what scanners are told when the number is too long for DICOM; '' when it fits
     Column("status", String, nullable=False),
     Column("placeholder", Boolean, nullable=False, server_default=text("false")),  # spoken of before its NW came
     Column("event_at", UtcDateTime),
@@ -113,6 +116,8 @@ imaging_order = Table(
     _text("department"),
     _text("admission_id"),
     _text("admission_issuer"),
+    _text("account_number"),  # PID-18: what A44 moves
+    _text("account_issuer"),
     _text("patient_class"),
     _text("patient_location"),
     _text("patient_state"),
@@ -127,6 +132,22 @@ imaging_order = Table(
     UniqueConstraint("placer_order_number", "placer_issuer", name="uq_imaging_order_placer"),
     UniqueConstraint("filler_order_number", "filler_issuer", name="uq_imaging_order_filler"),
     Index("ix_imaging_order_accession", "accession_number", "accession_issuer"),
+)
+
+# Everything said of an order, by whoever said it. The order's state is these events folded in the order of their own
+# times, so that it does not depend on the order of arrival.
+order_event = Table(
+    "order_event",
+    metadata,
+    _id(),
+    _fk("order_id", "imaging_order.id"),
+    Column("message_id", BigId, ForeignKey("message.id")),
+    Column("happened_at", UtcDateTime, nullable=False),  # ORC-9, else MSH-7, else the receipt
+    Column("sent_at", UtcDateTime, nullable=False),  # MSH-7, else the receipt
+    Column("control", String, nullable=False),  # ORC-1, or MPPS
+    Column("status", String, nullable=False),  # ORC-5, or the performed status
+    Column("control_id", String, nullable=False),  # MSH-10: the named tie-break
+    Column("request", Json),  # the order as the message gives it; NULL for a device's word
 )
 
 order_history = Table(
@@ -147,7 +168,8 @@ requested_procedure = Table(
     metadata,
     _id(),
     _fk("order_id", "imaging_order.id"),
-    Column("requested_procedure_id", String, nullable=False),
+    Column("requested_procedure_id", String, nullable=False),  # what scanners are told: at most 16 characters
+    _text("requested_procedure_id_sent"),  # whole, when the sender's was longer
     # Not unique: a group acquisition gives two orders one study (PS3.4 F.7.2.1).
     Column("study_instance_uid", String, nullable=False, index=True),
     Column("study_instance_uid_generated", Boolean, nullable=False),
@@ -167,6 +189,7 @@ scheduled_procedure_step = Table(
     Column("version", Integer, nullable=False, server_default="1"),
     _fk("requested_procedure_id", "requested_procedure.id"),
     Column("scheduled_step_id", String, nullable=False),
+    _text("scheduled_step_id_sent"),
     Column("status", String, nullable=False),
     # A parked step is on no worklist until what is missing is mended: the reason is the review list's.
     _text("parked"),
@@ -193,6 +216,87 @@ scheduled_station = Table(
     Column("position", Integer, nullable=False),
     UniqueConstraint("step_id", "ae_title", name="uq_scheduled_station"),
     Index("ix_scheduled_station_ae", "ae_title", "step_id"),
+)
+
+# A report of an imaging order (ORU^R01), tied to order and study when both are known.
+report = Table(
+    "report",
+    metadata,
+    _id(),
+    Column("version", Integer, nullable=False, server_default="1"),
+    _fk("patient_id", "patient.id"),
+    Column("order_id", BigId, ForeignKey("imaging_order.id"), index=True),
+    Column("study_id", BigId, ForeignKey("study.id"), index=True),
+    Column("filler_order_number", String, nullable=False),  # OBR-3, else OBR-2: one report an order's result
+    _text("filler_issuer"),
+    _text("accession_number"),
+    _text("accession_issuer"),
+    _text("study_instance_uid"),
+    Column("status", String, nullable=False),  # OBR-25
+    Column("code", Json),
+    _text("text"),
+    _text("impression"),
+    Column("document", Bytes),
+    _text("document_type"),
+    _text("interpreter"),
+    Column("issued_at", UtcDateTime),
+    Column("event_at", UtcDateTime, nullable=False),
+    Column("message_id", BigId, ForeignKey("message.id")),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("filler_order_number", "filler_issuer", name="uq_report"),
+)
+
+# Two records of one person, linked without a merge (A24, A37).
+patient_link = Table(
+    "patient_link",
+    metadata,
+    _id(),
+    _fk("patient_id", "patient.id"),
+    _fk("other_id", "patient.id"),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    UniqueConstraint("patient_id", "other_id", name="uq_patient_link"),
+)
+
+# What we send, a queue a destination in strict order: the oldest unsent one goes, and nothing overtakes it.
+outbound_message = Table(
+    "outbound_message",
+    metadata,
+    _id(),
+    Column("destination", String, nullable=False),
+    Column("control_id", String, nullable=False, unique=True),
+    Column("raw", Bytes, nullable=False),
+    Column("subject", String, nullable=False),  # "order:5"
+    Column("event", String, nullable=False),  # "started", "completed", "discontinued", "accepted", "cancelled", ...
+    Column("state", String, nullable=False),  # due, sent, dead
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    _text("last_answer"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    # The same event of the same order is told once.
+    UniqueConstraint("destination", "subject", "event", name="uq_outbound_message"),
+    Index("ix_outbound_message_queue", "destination", "state", "id"),
+)
+
+# An alarm is one row when it begins, and the same row when it ends.
+alarm = Table(
+    "alarm",
+    metadata,
+    _id(),
+    Column("kind", String, nullable=False),  # feed-silent, feed-errors, quarantine, parked-old, outbound-old, ...
+    Column("subject", String, nullable=False),
+    Column("details", Json, nullable=False),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Index(
+        "uq_alarm_open",
+        "kind",
+        "subject",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 performed_procedure_step = Table(

@@ -13,6 +13,9 @@ from tests.e2e.story import Site
 from tests.peers.available import VIEWER
 from tests.peers.hapi import HapiServer
 
+ZONE = "Europe/Berlin"
+"""With daylight saving, wherever the tests run."""
+
 
 @pytest.fixture(scope="session")
 def sekmet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -20,7 +23,7 @@ def sekmet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     viewer = VIEWER if (VIEWER / "bridge-viewer.json").is_file() else None
     with PretendEhr() as ehr:
         folder = tmp_path_factory.mktemp("hospital")
-        hospital = Hospital(folder, fhir_base=ehr.fhir_base, quiet_seconds=1, viewer=viewer)
+        hospital = Hospital(folder, fhir_base=ehr.fhir_base, quiet_seconds=1, viewer=viewer, time_zone=ZONE)
         ehr.bridge_launch_url = f"{hospital.public_url}/launch"
         ehr.redirect_uris = [f"{hospital.public_url}/launch/callback"]
         with hospital:
@@ -31,7 +34,7 @@ def sekmet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def hapi_site(hapi: HapiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """HAPI FHIR 8.8.0 with the default policy: the EHR owns Patient and ServiceRequest."""
     folder: Path = tmp_path_factory.mktemp("hapi-hospital")
-    with Hospital(folder, fhir_base=hapi.base_url, quiet_seconds=1, create_service_request=False) as hospital:
+    with Hospital(folder, fhir_base=hapi.base_url, quiet_seconds=1, create_service_request=False, time_zone=ZONE) as hospital:
         yield Site(hospital, hapi.base_url)
 
 

@@ -51,7 +51,7 @@ def test_a_missing_patient_makes_the_publication_wait_with_its_reason(site: Site
     story.send()
     story.acquire()
     statement = (
-        "SELECT state, last_answer FROM publication p JOIN study s ON s.id = p.study_id "
+        "SELECT p.state, p.last_answer FROM publication p JOIN study s ON s.id = p.study_id "
         "WHERE s.study_instance_uid = :uid"
     )
     wanted = [{"state": "waiting", "last_answer": "waiting-for-patient"}]

@@ -25,6 +25,24 @@ def upgrade() -> None:
         sa.UniqueConstraint("kind", "name", name="uq_activity"),
     )
     op.create_table(
+        "alarm",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("details", bridge.store.types.Json(), nullable=False),
+        sa.Column("began_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "uq_alarm_open",
+        "alarm",
+        ["kind", "subject"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_table(
         "audit",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
@@ -63,8 +81,10 @@ def upgrade() -> None:
         sa.Column("message_type", sa.String(), server_default="", nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("sent_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
         sa.Column("fate", sa.String(), nullable=False),
         sa.Column("reasons", bridge.store.types.Json(), nullable=False),
+        sa.Column("replays", sa.Integer(), server_default="0", nullable=False),
         sa.Column("ack_code", sa.String(), server_default="", nullable=False),
         sa.Column("ack", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
@@ -74,6 +94,25 @@ def upgrade() -> None:
     )
     op.create_index("ix_message_fate", "message", ["fate", "id"], unique=False)
     op.create_index("ix_message_feed_received", "message", ["feed", "received_at"], unique=False)
+    op.create_table(
+        "outbound_message",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("destination", sa.String(), nullable=False),
+        sa.Column("control_id", sa.String(), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_attempt_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("last_answer", sa.String(), server_default="", nullable=False),
+        sa.Column("created_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("control_id"),
+        sa.UniqueConstraint("destination", "subject", "event", name="uq_outbound_message"),
+    )
+    op.create_index("ix_outbound_message_queue", "outbound_message", ["destination", "state", "id"], unique=False)
     op.create_table(
         "patient",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -186,6 +225,7 @@ def upgrade() -> None:
         sa.Column("filler_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("accession_number", sa.String(), server_default="", nullable=False),
         sa.Column("accession_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("accession_alias", sa.String(), server_default="", nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("placeholder", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
@@ -196,6 +236,8 @@ def upgrade() -> None:
         sa.Column("department", sa.String(), server_default="", nullable=False),
         sa.Column("admission_id", sa.String(), server_default="", nullable=False),
         sa.Column("admission_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("account_number", sa.String(), server_default="", nullable=False),
+        sa.Column("account_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("patient_class", sa.String(), server_default="", nullable=False),
         sa.Column("patient_location", sa.String(), server_default="", nullable=False),
         sa.Column("patient_state", sa.String(), server_default="", nullable=False),
@@ -274,6 +316,26 @@ def upgrade() -> None:
         sa.UniqueConstraint("value", "issuer", name="uq_patient_identifier"),
     )
     op.create_index(op.f("ix_patient_identifier_patient_id"), "patient_identifier", ["patient_id"], unique=False)
+    op.create_table(
+        "patient_link",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("patient_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("other_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("made_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["other_id"],
+            ["patient.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["patient_id"],
+            ["patient.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("patient_id", "other_id", name="uq_patient_link"),
+    )
+    op.create_index(op.f("ix_patient_link_other_id"), "patient_link", ["other_id"], unique=False)
+    op.create_index(op.f("ix_patient_link_patient_id"), "patient_link", ["patient_id"], unique=False)
     op.create_table(
         "publication",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -382,6 +444,28 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_launch_study_study_id"), "launch_study", ["study_id"], unique=False)
     op.create_table(
+        "order_event",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("happened_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("control", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("control_id", sa.String(), nullable=False),
+        sa.Column("request", bridge.store.types.Json(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["message.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["order_id"],
+            ["imaging_order.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_order_event_order_id"), "order_event", ["order_id"], unique=False)
+    op.create_table(
         "order_history",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -403,10 +487,56 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_order_history_order_id"), "order_history", ["order_id"], unique=False)
     op.create_table(
+        "report",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("patient_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("study_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("filler_order_number", sa.String(), nullable=False),
+        sa.Column("filler_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("accession_number", sa.String(), server_default="", nullable=False),
+        sa.Column("accession_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("study_instance_uid", sa.String(), server_default="", nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("code", bridge.store.types.Json(), nullable=True),
+        sa.Column("text", sa.String(), server_default="", nullable=False),
+        sa.Column("impression", sa.String(), server_default="", nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=True),
+        sa.Column("document_type", sa.String(), server_default="", nullable=False),
+        sa.Column("interpreter", sa.String(), server_default="", nullable=False),
+        sa.Column("issued_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("updated_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["message.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["order_id"],
+            ["imaging_order.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["patient_id"],
+            ["patient.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["study_id"],
+            ["study.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("filler_order_number", "filler_issuer", name="uq_report"),
+    )
+    op.create_index(op.f("ix_report_order_id"), "report", ["order_id"], unique=False)
+    op.create_index(op.f("ix_report_patient_id"), "report", ["patient_id"], unique=False)
+    op.create_index(op.f("ix_report_study_id"), "report", ["study_id"], unique=False)
+    op.create_table(
         "requested_procedure",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("requested_procedure_id", sa.String(), nullable=False),
+        sa.Column("requested_procedure_id_sent", sa.String(), server_default="", nullable=False),
         sa.Column("study_instance_uid", sa.String(), nullable=False),
         sa.Column("study_instance_uid_generated", sa.Boolean(), nullable=False),
         sa.Column("description", sa.String(), server_default="", nullable=False),
@@ -459,6 +589,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("requested_procedure_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("scheduled_step_id", sa.String(), nullable=False),
+        sa.Column("scheduled_step_id_sent", sa.String(), server_default="", nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("parked", sa.String(), server_default="", nullable=False),
         sa.Column("modality", sa.String(), server_default="", nullable=False),
