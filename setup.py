@@ -10,7 +10,7 @@ setup(
         "bridge._config": ["**/*.toml"],
         "bridge.web": ["templates/*", "static/*"],
         "bridge.web.viewer": ["*.json", "*.js"],
-        "bridge.sandbox": ["templates/*", "static/*"],
+        "bridge.sandbox": ["*.toml", "templates/*", "static/*"],
         "bridge.store": ["migrations/script.py.mako"],
     },
 )

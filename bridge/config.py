@@ -192,6 +192,7 @@ class SmartIssuer(Section):
     iss: str
     client_id: str
     client_secret_file: Path | None = None
+    client_key_file: Path | None = None
     scopes: str = "launch openid fhirUser patient/ImagingStudy.rs patient/Patient.r"
 
     @field_validator("iss")
@@ -326,7 +327,13 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     launch = settings.launch.model_copy(
         update={
             "smart": tuple(
-                i.model_copy(update={"client_secret_file": beside(i.client_secret_file)}) for i in settings.launch.smart
+                i.model_copy(
+                    update={
+                        "client_secret_file": beside(i.client_secret_file),
+                        "client_key_file": beside(i.client_key_file),
+                    }
+                )
+                for i in settings.launch.smart
             ),
             "link": tuple(i.model_copy(update={"jwks_file": beside(i.jwks_file)}) for i in settings.launch.link),
         }

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from bridge.mapping import default_directory
+from bridge.smart.client_key import new_key
 
 FOLDERS = ("data", "data/run", "data/archive", "secrets")
 
@@ -34,6 +35,10 @@ def initialise(folder: Path) -> list[tuple[Path, str]]:
         text = default_config().read_text()
         write_private(config, text.replace('data = "data"', 'data = "../data"', 1))
         done.append((config, "made"))
+    key = folder / "secrets" / "smart-client.jwk"
+    done.append((key, "kept" if key.exists() else "made"))
+    if not key.exists():
+        write_private(key, new_key())
     return done
 
 

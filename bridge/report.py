@@ -120,6 +120,7 @@ EXPLAINED = {
     "modality-unknown": "the order's modality is not in mappings/codes/modality.yaml",
     "no-station": "no row of [[station]] takes it",
     "accession-number-too-long": "the accession number has more than 16 characters",
+    "study-uid-of-another-patient": "the order's Study Instance UID is in use for another patient",
     "no-step": "the order names no modality, procedure or time",
     "order-of-another-patient": "a message moves a known order to another patient: not done",
     "order-numbers-of-two-orders": "placer and filler number belong to two orders",
@@ -195,6 +196,7 @@ def _check_secrets(settings: Settings) -> list[str]:
         settings.database.password_file,
         *(e.token_file for e in settings.ehr),
         *(i.client_secret_file for i in settings.launch.smart),
+        *(i.client_key_file for i in settings.launch.smart),
         *(i.jwks_file for i in settings.launch.link),
     ]
     faults = []

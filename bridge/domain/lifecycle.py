@@ -23,11 +23,11 @@ class Action(Enum):
 
 
 _CONTROL: dict[str, Action] = {
-    **dict.fromkeys(("NW", "XO", "XX", "SN", "RO", "PA", "CH"), Action.UPSERT),
+    **dict.fromkeys(("NW", "XO", "XX", "SN", "RO", "CH"), Action.UPSERT),
     **dict.fromkeys(("SC", "NA"), Action.STATUS),
     **dict.fromkeys(("CA", "OC", "RP", "RU", "UA"), Action.CANCEL),
     **dict.fromkeys(("DC", "OD"), Action.DISCONTINUE),
-    **dict.fromkeys(("HD", "OH"), Action.HOLD),
+    **dict.fromkeys(("HD", "OH", "PA"), Action.HOLD),  # PA: its children are orders of their own, it is hidden
     "RL": Action.RELEASE,
     **dict.fromkeys(
         ("OK", "CR", "DR", "HR", "XR", "UC", "UD", "UH", "UX", "RE", "PR", "CN", "SS", "SR", "RQ", "UM"),
@@ -56,6 +56,7 @@ STEP_OF_ORDER: dict[OrderStatus, StepStatus] = {
 }
 """What an order's status means for its steps; HD hides them by the order and leaves them as they are."""
 
+GIVEN_UP = frozenset({OrderStatus.CA, OrderStatus.DC})
 ENDED = frozenset({OrderStatus.CM, OrderStatus.CA, OrderStatus.DC})
 VISIBLE = frozenset({StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY})
 """Steps that a worklist shows (PS3.3 C.4.10); STARTED by the site's setting."""
@@ -66,20 +67,24 @@ def action_of(control: str) -> Action | None:
     return _CONTROL.get(control)
 
 
-def status_of(control: str, status: str) -> OrderStatus:
-    """The status an order has after the message; ORC-5 rules where ORC-1 is neutral about it."""
+def status_of(control: str, status: str, current: OrderStatus | None = None) -> OrderStatus:
+    """The status an order has after the message; ORC-5 rules where ORC-1 is neutral about it.
+
+    `current` is None for an order that is new. What says nothing of the status leaves it: only NW under a number that
+    was given up (a re-order), or an explicit ORC-5, brings back what was cancelled.
+    """
     action = _CONTROL[control]
     if action is Action.CANCEL:
         return OrderStatus.CA
     if action is Action.DISCONTINUE:
         return OrderStatus.DC
     if action is Action.HOLD:
-        return OrderStatus.HD
+        return current if current in ENDED and current else OrderStatus.HD
     if action is Action.RELEASE:
-        return OrderStatus.SC
+        return current if current and current is not OrderStatus.HD else OrderStatus.SC
     if control == "NW":
-        return OrderStatus.SC
-    return _STATUS.get(status, OrderStatus.SC)
+        return current if current and current not in GIVEN_UP else OrderStatus.SC
+    return _STATUS.get(status, current or OrderStatus.SC)
 
 
 def newer(event: datetime | None, stored: datetime | None) -> bool:

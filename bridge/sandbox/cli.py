@@ -44,11 +44,7 @@ def ehr(port: int, launch_url: str, redirect_uris: tuple[str, ...], client_id: s
 @sandbox.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
 @click.option("--once", is_flag=True, help="Take free ports, end by itself; exit 0 only if the end state is right.")
-@click.option(
-    "--viewer",
-    type=click.Path(path_type=Path),
-    help="Where the viewer's files are or shall be. [default: FOLDER/viewer]",
-)
+@click.option("--viewer", type=click.Path(path_type=Path), help="The viewer's files.  [default: FOLDER/viewer]")
 def day(folder: Path, once: bool, viewer: Path | None) -> None:
     """Set up a small hospital round the bridge, play its day, stay open until Ctrl-C."""
     _need_extra()

@@ -33,8 +33,8 @@ _MAX_BODY = 32 * 1024 * 1024
 class PretendEhr:
     """Start it, put patients in, launch.
 
-    `bridge_launch_url`, `redirect_uris` and `make_link` may be set after `start`. `make_link` turns a Study Instance UID
-    into the address of a signed link; without one the charts have no such button.
+    `bridge_launch_url`, `redirect_uris` and `make_link` may be set after `start`. `make_link` turns a Study Instance
+    UID into the address of a signed link; without one the charts have no such button.
     """
 
     def __init__(

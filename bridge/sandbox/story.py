@@ -1,6 +1,6 @@
 """What happens on the pretend day, scene by scene, through the real protocols; each exchange prints one line.
 
-The cast: the RIS registers a patient and orders a CT and an MR; the scanners ask the worklist and send what they made; an
+The RIS registers a patient and orders a CT and an MR; the scanners ask the worklist and send what they made; an
 ultrasound comes without an order; the EHR learns of the studies; a physician opens them from the chart.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 from pydicom import Dataset
 
@@ -17,7 +18,7 @@ from bridge.clock import Clock, SystemClock
 from bridge.errors import RemoteUnavailable
 from bridge.sandbox.browse import Browser, Opened, frames_of, instance_uid
 from bridge.sandbox.ehr import PretendEhr
-from bridge.sandbox.hospital import Hospital, wait_for
+from bridge.sandbox.hospital import Hospital
 from bridge.sandbox.images import ct_phantom, mr_from_wheel, us_clip
 from bridge.sandbox.modality import Scanner
 from bridge.sandbox.narrate import Narrator
@@ -27,6 +28,7 @@ from bridge.uids import new_uid
 PATIENT = DemoPatient("100234", "Müller", "Jörg", date(1958, 4, 12), "M", visit="V2001")
 SLICES = 32
 _PATIENCE = 30.0
+_T = TypeVar("_T")
 
 
 class Story:
@@ -54,10 +56,7 @@ class Story:
             ("MR: the same way, an order that the EHR has not seen", self.scanning_mr),
             ("Ultrasound: a clip that nobody ordered", self.unscheduled_ultrasound),
             ("A physician opens the images from the chart", self.viewing),
-            (
-                "The order for the ultrasound comes late, with the study's own UID (IHE RAD PIR, case 3)",
-                self.late_order,
-            ),
+            ("The ultrasound's order comes late, with the study's own UID (IHE RAD PIR, case 3)", self.late_order),
         )
         for title, scene in scenes:
             self.tell.section(title)
@@ -68,7 +67,7 @@ class Story:
         self._send(f"ADT^A04  register {PATIENT.family}, {PATIENT.given}", adt_a04, PATIENT)
         ct = self._order("CT", "CTCHEST", "CT chest (phantom)", new_uid())
         self._send(f"ORM^O01  {ct.description}, accession {ct.accession}, study UID in ZDS", orm_o01, ct)
-        mr = self._order("MR", "MRBRAIN", "MR brain", new_uid())
+        mr = self._order("MR", "MRSAMPLE", "MR sample image", new_uid())
         self._send(f"OMI^O23  {mr.description}, accession {mr.accession}, worklist data in IPC", omi_o23, mr)
 
     def scanning_ct(self) -> None:
@@ -80,10 +79,8 @@ class Story:
     def publishing_ct(self) -> None:
         """The registration reaches the EHR later than the images: the publication waits, and says why."""
         with self.tell.step("Bridge", "EHR", "Patient?  by medical record number") as answer:
-            reason: list[str] = []
-            if not wait_for(lambda: reason.extend(self._unsent()) or reason, _PATIENCE):
-                raise RemoteUnavailable("no publication waits", where="bridge status")
-            answer.set(f"waits and tries again: {reason[0]}")
+            reasons = self._until(self._waiting, "no publication waits", "bridge status")
+            answer.set(f"waits, will try again: {reasons[0]}")
         with self.tell.step("Hospital", "EHR", "Patient and the CT's ServiceRequest arrive in the EHR") as answer:
             self.patient_id = self.ehr.put_patient(PATIENT)
             order_id = self.ehr.put_order(self.orders["CT"], self.patient_id)
@@ -95,15 +92,12 @@ class Story:
         self._await_study("MR")
 
     def unscheduled_ultrasound(self) -> None:
-        with self.tell.step(
-            "US1", "Bridge", f"C-STORE  1 clip, {self._us.NumberOfFrames} frames, no order, no MPPS"
-        ) as a:
+        words = f"C-STORE  one clip of {self._us.NumberOfFrames} frames, no order, no MPPS"
+        with self.tell.step("US1", "Bridge", words) as answer:
             report = self.hospital.scanner("US1").send([self._us])
-            a.set("0000" if not report.failed else f"{report.failed[0][1]:04X}", good=not report.failed)
+            answer.set(f"{report.failed[0][1]:04X}" if report.failed else "0000", good=not report.failed)
         with self.tell.step("Bridge", "Person", "bridge review  waits for a decision, published nowhere") as answer:
-            found: list[dict[str, Any]] = []
-            if not wait_for(lambda: found.extend(self.hospital.reviews()) or found, _PATIENCE, every=0.5):
-                raise RemoteUnavailable("the study is not in the review list", where="bridge review")
+            found = self._until(self.hospital.reviews, "the study is not in the review list", "bridge review")
             answer.set(f"{found[0]['subject']} {found[0]['kind']}: {found[0]['reason']}")
 
     def viewing(self) -> None:
@@ -177,14 +171,26 @@ class Story:
         uid = self.orders[modality].study_uid
         with self.tell.step("Bridge", "EHR", f"ImagingStudy  {modality}") as answer:
             query = {"identifier": f"urn:dicom:uid|urn:oid:{uid}"}
-            found: list[dict[str, Any]] = []
-            if not wait_for(lambda: found.extend(self.ehr.records.search("ImagingStudy", query)) or found, _PATIENCE):
-                raise RemoteUnavailable("the study was not published", where="ImagingStudy")
+            search = partial(self.ehr.records.search, "ImagingStudy", query)
+            found = self._until(search, "the study was not published", "ImagingStudy")
             based_on = [one.get("reference", "?").partition("/")[0] for one in found[0].get("basedOn", [])]
             images = found[0].get("numberOfInstances")
             answer.set(f"available, {images} images, basedOn {', '.join(based_on) or 'nothing'}", good=bool(based_on))
 
-    def _unsent(self) -> list[str]:
+    def _until(self, look: Callable[[], list[_T]], words: str, where: str) -> list[_T]:
+        """What `look` finds as soon as it finds anything; RemoteUnavailable with `words` when it never does."""
+        found: list[_T] = []
+
+        def some() -> bool:
+            found.extend(look())
+            return bool(found)
+
+        if not self.tell.wait_until(some, _PATIENCE):
+            raise RemoteUnavailable(words, where=where)
+        return found
+
+    def _waiting(self) -> list[str]:
+        """Why publications wait, as `bridge status` tells it."""
         return [str(answer) for _, state, answer, _ in self.hospital.status()["unsent"] if state == "waiting"]
 
 

@@ -18,6 +18,7 @@ from bridge.config import SmartIssuer
 from bridge.domain.access import User
 from bridge.domain.identity import Issuers
 from bridge.errors import ConfigurationError, NotAllowed, RemoteRefused, RemoteUnavailable
+from bridge.smart.client_key import ASSERTION_TYPE, assertion
 from bridge.smart.context import Subject, read_context, read_subject
 from bridge.smart.discovery import Discovery, Endpoints
 from bridge.smart.fetch import READ_SECONDS, get_json, guard, host_of
@@ -107,6 +108,7 @@ class SmartClient:
                     redirect_uri=self._redirect_uri,
                     allow_redirects=False,
                     timeout=READ_SECONDS,
+                    **self._assertion(issuer, endpoints.token),
                 )
             except OAuthError:
                 raise RemoteRefused("the code was refused", where=where, code="code-refused") from None
@@ -122,6 +124,13 @@ class SmartClient:
         if not isinstance(answer.get("access_token"), str) or str(answer.get("token_type")).lower() != "bearer":
             raise RemoteRefused("the answer holds no bearer token", where=where, code="code-refused")
         return dict(answer)
+
+    def _assertion(self, issuer: SmartIssuer, token_endpoint: str) -> dict[str, str]:
+        """What private_key_jwt adds to the body; nothing for a public client or one with a secret."""
+        if issuer.client_key_file is None:
+            return {}
+        signed = assertion(issuer.client_key_file, issuer.client_id, token_endpoint, self._clock)
+        return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
 
     def _session(self, issuer: SmartIssuer, scope: str) -> OAuth2Session:
         session = OAuth2Session(

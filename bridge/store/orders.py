@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from bridge.domain.identity import Identifier
@@ -15,6 +15,7 @@ from bridge.domain.order import OrderStatus, StepStatus
 from bridge.store.schema import (
     imaging_order,
     order_history,
+    patient_identifier,
     performed_reference,
     requested_procedure,
     scheduled_procedure_step,
@@ -36,6 +37,7 @@ class OrderRow:
     placer: Identifier | None
     filler: Identifier | None
     accession: Identifier | None
+    department: str
 
 
 _ORDER_COLUMNS = (
@@ -50,6 +52,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.filler_issuer,
     imaging_order.c.accession_number,
     imaging_order.c.accession_issuer,
+    imaging_order.c.department,
 )
 _BY_PLACER = select(*_ORDER_COLUMNS).where(
     imaging_order.c.placer_order_number == bindparam("v"), imaging_order.c.placer_issuer == bindparam("i")
@@ -73,6 +76,11 @@ _STEPS_OF_ORDER = (
 _STEP_INSERT = insert(step).returning(step.c.id)
 _STATIONS_DELETE = delete(scheduled_station).where(scheduled_station.c.step_id == bindparam("s"))
 _STATION_INSERT = insert(scheduled_station)
+_STATIONS_OF = (
+    select(scheduled_station.c.ae_title)
+    .where(scheduled_station.c.step_id == bindparam("s"))
+    .order_by(scheduled_station.c.position)
+)
 _TOUCH_STEPS_OF_PATIENT = (
     update(step)
     .where(
@@ -85,7 +93,13 @@ _TOUCH_STEPS_OF_PATIENT = (
     .values(version=step.c.version + 1)
 )
 _STEPS_BY_REFERENCE = (
-    select(step.c.id, step.c.status, procedure.c.order_id, procedure.c.id.label("procedure_pk"))
+    select(
+        step.c.id,
+        step.c.status,
+        procedure.c.order_id,
+        procedure.c.study_instance_uid,
+        imaging_order.c.patient_id.label("patient_pk"),
+    )
     .join(procedure, procedure.c.id == step.c.requested_procedure_id)
     .join(imaging_order, imaging_order.c.id == procedure.c.order_id)
 )
@@ -103,10 +117,24 @@ _UID_IN_USE = select(study.c.id).where(study.c.study_instance_uid == bindparam("
 _UID_PERFORMED = (
     select(performed_reference.c.id).where(performed_reference.c.study_instance_uid == bindparam("uid")).limit(1)
 )
-_PARKED = (
-    select(step.c.id, step.c.parked, step.c.modality_sent, procedure.c.order_id)
-    .join(procedure, procedure.c.id == step.c.requested_procedure_id)
-    .where(step.c.parked != "")
+_UID_ORDERED_FOR_ANOTHER = (
+    select(procedure.c.id)
+    .join(imaging_order, imaging_order.c.id == procedure.c.order_id)
+    .where(procedure.c.study_instance_uid == bindparam("uid"), imaging_order.c.patient_id != bindparam("p"))
+    .limit(1)
+)
+_UID_STORED_FOR_ANOTHER = (
+    select(study.c.id)
+    .where(
+        study.c.study_instance_uid == bindparam("uid"),
+        study.c.patient_id != "",
+        ~exists().where(
+            patient_identifier.c.patient_id == bindparam("p"),
+            patient_identifier.c.value == study.c.patient_id,
+            patient_identifier.c.issuer == study.c.patient_issuer,
+        ),
+    )
+    .limit(1)
 )
 
 
@@ -124,6 +152,7 @@ def _order(row: Any) -> OrderRow:
         _identifier(row.placer_order_number, row.placer_issuer),
         _identifier(row.filler_order_number, row.filler_issuer),
         _identifier(row.accession_number, row.accession_issuer),
+        row.department,
     )
 
 
@@ -218,6 +247,10 @@ def set_stations(connection: Connection, step_id: int, ae_titles: tuple[str, ...
         connection.execute(_STATION_INSERT, {"step_id": step_id, "ae_title": title, "position": position})
 
 
+def stations_of(connection: Connection, step_id: int) -> tuple[str, ...]:
+    return tuple(connection.execute(_STATIONS_OF, {"s": step_id}).scalars())
+
+
 def touch_steps_of_patient(connection: Connection, patient_id: int) -> None:
     """What a worklist shows of this patient has changed: cached answers are void."""
     connection.execute(_TOUCH_STEPS_OF_PATIENT, {"p": patient_id})
@@ -258,8 +291,13 @@ def study_uid_in_use(connection: Connection, study_instance_uid: str) -> bool:
     return bool(connection.execute(_UID_IN_USE, uid).first() or connection.execute(_UID_PERFORMED, uid).first())
 
 
-def parked_steps(connection: Connection) -> list[Any]:
-    return list(connection.execute(_PARKED))
+def study_uid_of_another(connection: Connection, study_instance_uid: str, patient_id: int) -> bool:
+    """Whether an order or a stored study of somebody else carries the UID."""
+    keys = {"uid": study_instance_uid, "p": patient_id}
+    return bool(
+        connection.execute(_UID_ORDERED_FOR_ANOTHER, keys).first()
+        or connection.execute(_UID_STORED_FOR_ANOTHER, keys).first()
+    )
 
 
 def set_step_status(connection: Connection, step_id: int, status: StepStatus) -> None:

@@ -3,6 +3,7 @@
 GET  /launch            the EHR's call; sends the browser to sign in
 GET  /launch/callback   the sign-in's answer; one study: to the viewer
 GET  /launch/at/{id}    several studies: the list; none: a page that looks again
+GET  /launch/jwks.json  our public keys, for an EHR to register
 POST /launch/open       a study of the list; to the viewer
 POST /logout            ends the session
 """
@@ -12,11 +13,12 @@ from __future__ import annotations
 import logging
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, jsonify, render_template, request
 
 from bridge.errors import BadValue, BridgeError, MissingField, NotAllowed, NotFound
 from bridge.log import work
 from bridge.smart.client import Arrival
+from bridge.smart.client_key import public_set
 from bridge.web.browser import OPAQUE, Cookie, browser_id, check_csrf, csrf_token
 from bridge.web.lobby import Guest, Lobby
 from bridge.web.ports import Deps, LaunchSession, PendingLaunch
@@ -124,6 +126,10 @@ def launch_blueprint(launches: Launches) -> Blueprint:
             nonce=pending.nonce,
             verifier=pending.verifier,
         )
+
+    @pages.get("/launch/jwks.json")
+    def keys() -> Response:
+        return jsonify(public_set(i.client_key_file for i in deps.settings.launch.smart if i.client_key_file))
 
     @pages.get("/launch/at/<opaque>")
     def at(opaque: str) -> Response:

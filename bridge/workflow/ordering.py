@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from bridge import uids
 from bridge.domain.identity import Identifier
-from bridge.domain.lifecycle import ENDED, STEP_OF_ORDER, Action, action_of, newer, status_of
-from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest, StepRequest, StepStatus
+from bridge.domain.lifecycle import ENDED, GIVEN_UP, STEP_OF_ORDER, Action, action_of, newer, status_of
+from bridge.domain.order import OrderRequest, OrderStatus, StepStatus
 from bridge.errors import BadValue
-from bridge.store import audit, orders, performed, review, studies
+from bridge.store import audit, orders, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
 from bridge.workflow import demographics
 from bridge.workflow.context import Context
-from bridge.workflow.stations import place
+from bridge.workflow.scheduling import Result, take_procedure
 
-SHORT_STRING = 16
-"""SH (PS3.5 6.2): accession number, requested procedure id, step id."""
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
-
-
-@dataclass(slots=True)
-class Result:
-    """What one order came to. `parked` holds the reasons for which a person must look."""
-
-    warnings: list[str] = field(default_factory=list)
-    parked: list[str] = field(default_factory=list)
-    changed: bool = True
 
 
 def take_order(connection: Connection, order: OrderRequest, message_id: int, who: str, context: Context) -> Result:
@@ -69,7 +55,7 @@ def _create(
     result = Result()
     status = status_of(order.control, order.status)
     # A cancel, or a bare status, for an order that nobody told us of: kept, so that a late NW finds it.
-    placeholder = action is not Action.UPSERT and not order.procedure.steps
+    placeholder = action is not Action.UPSERT and (status in ENDED or not order.procedure.steps)
     if action is not Action.UPSERT:
         result.warnings.append("the order was not known: kept as a placeholder")
     order_id = orders.add_order(
@@ -90,7 +76,7 @@ def _create(
         connection, order_id, at, f"{order.control} {order.status}".strip(), "", status, message_id=message_id
     )
     audit.write_audit(connection, at=at, who=who, action="order-created", subject=f"order:{order_id}")
-    _take_procedure(connection, order_id, order, status, result, context)
+    take_procedure(connection, order_id, patient_id, order, status, result, context)
     _look_for_studies(connection, order_id, patient_id)
     return result
 
@@ -113,10 +99,24 @@ def _change(
     late = not newer(order.event_time, row.event_at)
     if late and not row.placeholder:
         return Result(warnings=["older than what is stored: no effect"], changed=False)
-    status = row.status if late else status_of(order.control, order.status)
+    # Times are often told to the minute: what a placeholder stands for came before the message that made it.
+    late = late or (row.placeholder and order.control == "NW" and order.event_time == row.event_at)
+    status = row.status if late else status_of(order.control, order.status, row.status)
+    reorder = order.control == "NW" and not late and row.status in GIVEN_UP
+    if order.control == "NW" and not row.placeholder and not reorder:
+        result.warnings.append("the order is known: taken as a change")
+    # Empty keeps (HL7 v2.5.1 2.5.3), also for what decides on the procedure and its steps.
+    order = replace(
+        order,
+        placer=order.placer or row.placer,
+        filler=order.filler or row.filler,
+        accession=order.accession or row.accession,
+        department=order.department or row.department,
+    )
     values: dict[str, Any] = {
         **{k: v for k, v in _numbers(order).items() if v},
         **{k: v for k, v in _order_values(order).items() if v},
+        "accession_issuer": order.accession.issuer if order.accession else "",
         "status": status,
         "updated_at": at,
     }
@@ -138,10 +138,10 @@ def _change(
         note="late: fills a placeholder" if late else "",
     )
     audit.write_audit(connection, at=at, who=who, action="order-changed", subject=f"order:{row.id}")
-    reorder = order.control == "NW" and row.status in ENDED and status not in ENDED
     if action is Action.UPSERT or (action is Action.STATUS and order.procedure.steps):
-        _take_procedure(connection, row.id, order, status, result, context)
+        take_procedure(connection, row.id, row.patient_id, order, status, result, context)
     _steps_follow(connection, row.id, row.status, status, reorder=reorder)
+    _parking_follows(connection, row.id, row.status, status, at)
     _look_for_studies(connection, row.id, row.patient_id)
     return result
 
@@ -176,207 +176,6 @@ def _order_values(order: OrderRequest) -> dict[str, Any]:
     }
 
 
-def alias(value: str) -> str:
-    """A stored stand-in for an id too long for DICOM: unique and the same for the same id, never a bare cut."""
-    return "~" + base64.b32encode(hashlib.sha256(value.encode()).digest()).decode()[: SHORT_STRING - 1]
-
-
-def _fits(value: str, what: str, result: Result) -> str:
-    if len(value) <= SHORT_STRING:
-        return value
-    result.warnings.append(f"{what} is longer than {SHORT_STRING} characters: scanners get an alias")
-    return alias(value)
-
-
-def _take_procedure(
-    connection: Connection,
-    order_id: int,
-    order: OrderRequest,
-    status: OrderStatus,
-    result: Result,
-    context: Context,
-) -> None:
-    """Create or change the requested procedure and its steps in place: UIDs and ids stay what they were."""
-    request = order.procedure
-    if not request.steps:
-        if action_of(order.control) is Action.UPSERT and not orders.steps_of_order(connection, order_id):
-            # An order that no scanner could ever be shown: in sight of a person, not silent.
-            result.parked.append("no-step")
-            at = context.clock.now()
-            review.open_review(connection, "order-parked", f"order:{order_id}", "no-step", at, {})
-        return
-    review.close_review(
-        connection, ("order-parked",), f"order:{order_id}", context.clock.now(), "bridge", "the order has a step now"
-    )
-    stored = orders.procedures_of(connection, order_id)
-    row = _same_procedure(stored, request, order)
-    procedure_id = _fits(_procedure_id(order), "requested procedure id", result)
-    values = {
-        "description": request.description,
-        "code": _code(request.code),
-        "priority": request.priority,
-        "reason": request.reason,
-        "transport": request.transport,
-        "comments": request.comments,
-    }
-    if row is None:
-        uid = request.study_instance_uid or uids.new_uid()
-        if not request.study_instance_uid:
-            result.warnings.append("no Study Instance UID in the order: one was made")
-        key = orders.add_procedure(
-            connection,
-            {
-                **values,
-                "order_id": order_id,
-                "requested_procedure_id": procedure_id,
-                "study_instance_uid": uid,
-                "study_instance_uid_generated": not request.study_instance_uid,
-            },
-        )
-    else:
-        key, uid = row.id, row.study_instance_uid
-        kept: dict[str, Any] = {k: v for k, v in values.items() if v}
-        if request.study_instance_uid and request.study_instance_uid != uid:
-            if orders.study_uid_in_use(connection, uid):
-                result.warnings.append("the Study Instance UID is in use: the new one was not adopted")
-            else:
-                uid = request.study_instance_uid
-                kept["study_instance_uid"] = uid
-                kept["study_instance_uid_generated"] = False
-        if kept:
-            orders.change_procedure(connection, key, kept)
-    accession = order.accession.value if order.accession else ""
-    known = {s.scheduled_step_id: s for s in orders.steps_of(connection, key)}
-    for number, step in enumerate(request.steps, 1):
-        step_id = _fits(step.step_id or _step_id(known, procedure_id, number, len(request.steps)), "step id", result)
-        _take_step(connection, key, known.get(step_id), step_id, step, order, status, accession, uid, result, context)
-
-
-def _same_procedure(stored: list[Any], request: ProcedureRequest, order: OrderRequest) -> Any | None:
-    wanted = _procedure_id(order)
-    for row in stored:
-        if row.requested_procedure_id in (wanted, alias(wanted)):
-            return row
-    return stored[0] if stored and not request.procedure_id else None
-
-
-def _procedure_id(order: OrderRequest) -> str:
-    """OBR-19, else the accession number, else the filler's or placer's number: stable for the life of the order."""
-    for candidate in (
-        order.procedure.procedure_id,
-        order.accession.value if order.accession else "",
-        order.filler.value if order.filler else "",
-        order.placer.value if order.placer else "",
-    ):
-        if candidate:
-            return candidate
-    raise AssertionError("an order has a number")
-
-
-def _step_id(known: dict[str, Any], procedure_id: str, number: int, of: int) -> str:
-    if of == 1 and len(known) == 1:
-        return next(iter(known))
-    return f"{procedure_id}-{number}"
-
-
-def _code(code: Any) -> list[str] | None:
-    return [code.value, code.scheme, code.meaning] if code else None
-
-
-def _take_step(
-    connection: Connection,
-    procedure_pk: int,
-    row: Any | None,
-    step_id: str,
-    step: StepRequest,
-    order: OrderRequest,
-    status: OrderStatus,
-    accession: str,
-    study_uid: str,
-    result: Result,
-    context: Context,
-) -> None:
-    at = context.clock.now()
-    placement = place(
-        context.settings.station,
-        modality=step.modality,
-        room=step.location,
-        department=order.department,
-        procedure=order.procedure.code.value if order.procedure.code else "",
-    )
-    stations = step.station_ae_titles or (placement.ae_titles if placement else ())
-    parked = _park_reason(step, stations, accession)
-    values: dict[str, Any] = {
-        "modality": step.modality,
-        "modality_sent": step.modality_sent,
-        "station_name": step.station_name or (placement.name if placement else ""),
-        "location": step.location or (placement.location if placement else ""),
-        "description": step.description,
-        "performing_physician": step.performing_physician.dicom,
-    }
-    if step.start is not None:
-        values |= {"start_date": f"{step.start:%Y%m%d}", "start_time": f"{step.start:%H%M%S}", "start_defaulted": False}
-    if step.protocol_codes:
-        values["protocol_codes"] = [_code(c) for c in step.protocol_codes]
-    if row is None:
-        if step.start is None:
-            local = at.astimezone(context.settings.site.zone)
-            values |= {"start_date": f"{local:%Y%m%d}", "start_time": f"{local:%H%M%S}", "start_defaulted": True}
-            result.warnings.append("no scheduled start in the order: the time of receipt stands in")
-        values.setdefault("protocol_codes", [])
-        key = orders.add_step(
-            connection,
-            {
-                **values,
-                "requested_procedure_id": procedure_pk,
-                "scheduled_step_id": step_id,
-                "status": _first_status(connection, study_uid, status),
-                "parked": parked,
-            },
-        )
-        _adopt_performed(connection, study_uid, step_id, key)
-    else:
-        key = row.id
-        orders.change_step(connection, key, {**{k: v for k, v in values.items() if v != ""}, "parked": parked})
-    if stations:
-        orders.set_stations(connection, key, stations)
-    subject = f"step:{key}"
-    if parked:
-        result.parked.append(parked)
-        details = {"modality_sent": step.modality_sent, "room": step.location, "department": order.department}
-        review.open_review(connection, "order-parked", subject, parked, at, details)
-    elif row is not None and row.parked:
-        review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order can be placed now")
-
-
-def _park_reason(step: StepRequest, stations: tuple[str, ...], accession: str) -> str:
-    """Why a step may not be shown to any scanner; '' when it may. Nothing is invented to make it fit."""
-    if not step.modality:
-        return "modality-unknown"
-    if len(accession) > SHORT_STRING:
-        return "accession-number-too-long"
-    return "" if stations else "no-station"
-
-
-def _first_status(connection: Connection, study_uid: str, status: OrderStatus) -> StepStatus:
-    """A step that is ordered after it was done is never offered to a scanner (IHE PIR, acquired first)."""
-    if status not in STEP_OF_ORDER or status is OrderStatus.SC:
-        done = [r.status for r in performed.performed_of_study(connection, study_uid)]
-        if done:
-            return StepStatus.COMPLETED if "IN PROGRESS" not in done else StepStatus.STARTED
-        if studies.find_study(connection, study_uid) is not None:
-            return StepStatus.COMPLETED
-        return StepStatus.SCHEDULED
-    return STEP_OF_ORDER[status]
-
-
-def _adopt_performed(connection: Connection, study_uid: str, step_id: str, key: int) -> None:
-    """Performed steps that came before their order find it now."""
-    for reference in performed.unresolved_of_study(connection, study_uid):
-        if reference.scheduled_step_id in ("", step_id):
-            performed.resolve_reference(connection, reference.id, key)
-
-
 def _steps_follow(
     connection: Connection, order_id: int, before: OrderStatus, after: OrderStatus, *, reorder: bool
 ) -> None:
@@ -390,11 +189,26 @@ def _steps_follow(
             continue
         if wanted is StepStatus.SCHEDULED and status in (StepStatus.ARRIVED, StepStatus.READY):
             continue
-        if wanted is StepStatus.CANCELED and status is StepStatus.COMPLETED:
+        if wanted is not StepStatus.SCHEDULED and status is StepStatus.COMPLETED:
             continue
         if before == after and not reorder and wanted is not StepStatus.SCHEDULED:
             continue
         orders.set_step_status(connection, step.id, wanted)
+
+
+def _parking_follows(
+    connection: Connection, order_id: int, before: OrderStatus, after: OrderStatus, at: datetime
+) -> None:
+    """Nobody need look at a parked order that has ended; one that is alive again waits for a person again."""
+    if after in ENDED:
+        subjects = [f"order:{order_id}", *(f"step:{s.id}" for s in orders.steps_of_order(connection, order_id))]
+        for subject in subjects:
+            review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order has ended")
+    elif before in ENDED:
+        for step in orders.steps_of_order(connection, order_id):
+            if step.parked:
+                details = {"modality_sent": step.modality_sent, "room": step.location}
+                review.open_review(connection, "order-parked", f"step:{step.id}", step.parked, at, details)
 
 
 def _look_for_studies(connection: Connection, order_id: int, patient_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -97,7 +98,9 @@ class Site:
         )
 
     def reviews(self, subject: str) -> list[dict[str, Any]]:
-        return [one for one in self.hospital.reviews() if one["subject"] == subject]
+        """The open entries of a subject, as `bridge review` would tell them."""
+        found = self.rows("SELECT * FROM review WHERE subject = :s AND closed_at IS NULL", s=subject)
+        return [{**one, "details": json.loads(one["details"])} for one in found]
 
     def review_of_study(self, study_uid: str) -> dict[str, Any]:
         """The open entry of a study, waited for."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 from bridge.hl7.ack import AckCode
 from bridge.sandbox import ris as messages
 from bridge.sandbox.images import us_clip
-from tests.e2e.story import Site, Story
+from tests.e2e.story import Resource, Site, Story
 
 
-@pytest.fixture
 def ultrasound(site: Site) -> Story:
     """A clip of a known patient without an order, typed at the console."""
     story = site.story("US")
@@ -18,78 +20,90 @@ def ultrasound(site: Site) -> Story:
     clip = us_clip(story.patient)
     story.uid = str(clip.StudyInstanceUID)
     assert site.hospital.scanner("US1").send([clip]).failed == ()
+    site.review_of_study(story.uid)
     return story
 
 
-def test_an_ultrasound_without_order_stays_in_review_with_its_reason(site: Site, ultrasound: Story) -> None:
-    entry = site.review_of_study(ultrasound.uid)
-    assert (entry["kind"], entry["reason"]) == ("study-unmatched", "no-order")
+@pytest.fixture(scope="module")
+def unordered(sekmet_site: Site) -> Story:
+    return ultrasound(sekmet_site)
 
 
-def test_an_ultrasound_without_order_is_not_published(site: Site, ultrasound: Story) -> None:
-    site.review_of_study(ultrasound.uid)
-    assert site.studies(ultrasound.uid) == []
+def test_an_ultrasound_without_order_stays_in_review_with_its_reason(site: Site, unordered: Story) -> None:
+    subject = f"study:{site.study_id(unordered.uid)}"
+    entries = [one for one in site.hospital.reviews() if one["subject"] == subject]
+    assert [(one["kind"], one["reason"]) for one in entries] == [("study-unmatched", "no-order")]
 
 
-def test_an_ultrasound_without_order_is_not_launched(site: Site, ultrasound: Story) -> None:
-    site.review_of_study(ultrasound.uid)
-    viewer = site.viewer(ultrasound.uid)
-    assert viewer.ask(f"studies/{ultrasound.uid}/metadata").status_code == 401
+def test_an_ultrasound_without_order_is_not_published(site: Site, unordered: Story) -> None:
+    assert site.studies(unordered.uid) == []
 
 
-@pytest.fixture
-def linked(site: Site, ultrasound: Story) -> Story:
-    """The same, after a person has tied it to an order."""
-    site.review_of_study(ultrasound.uid)
-    ultrasound.send()
-    link(site, ultrasound)
-    site.published(ultrasound.uid, status="available")
-    return ultrasound
+def test_an_ultrasound_without_order_is_opened_for_nobody(site: Site, unordered: Story) -> None:
+    answer = site.viewer(unordered.uid).ask(f"studies/{unordered.uid}/metadata")
+    assert answer.status_code == 401
 
 
-def link(site: Site, story: Story) -> None:
-    done = site.hospital.run("review", "link", str(site.study_id(story.uid)), str(story.order_row()["id"]))
-    assert done.returncode == 0, done.stderr
+@dataclass
+class Decided:
+    """The same after a person linked it, undid the link and linked it again: what was seen after each."""
+
+    story: Story
+    linked: Resource
+    seen_while_linked: int
+    seen_after: int
+    undone: Resource
+    waiting: dict[str, Any]
+    again: Resource
 
 
-def unlink(site: Site, story: Story) -> None:
-    done = site.hospital.run("review", "unlink", str(site.study_id(story.uid)), "--reason", "wrong order")
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def decided(sekmet_site: Site) -> Decided:
+    site, story = sekmet_site, ultrasound(sekmet_site)
+    story.send()
+    study, order = str(site.study_id(story.uid)), str(story.order_row()["id"])
+    metadata = f"studies/{story.uid}/metadata"
+
+    def review(*words: str) -> None:
+        done = site.hospital.run("review", *words)
+        assert done.returncode == 0, done.stderr
+
+    review("link", study, order)
+    linked = site.published(story.uid, status="available")
+    viewer = site.viewer(story.uid)
+    seen = viewer.ask(metadata).status_code
+    review("unlink", study, "--reason", "wrong order")
+    seen_after = viewer.ask(metadata).status_code
+    undone = site.published(story.uid, status="entered-in-error")
+    waiting = site.review_of_study(story.uid)
+    review("link", study, order)
+    return Decided(story, linked, seen, seen_after, undone, waiting, site.published(story.uid, status="available"))
 
 
-def test_a_link_by_a_person_publishes(site: Site, linked: Story) -> None:
-    study = site.published(linked.uid)
-    assert (len(study["basedOn"]), [one["rule"] for one in site.links(linked.uid)]) == (1, ["person"])
+def test_a_link_by_a_person_publishes_with_its_order(decided: Decided) -> None:
+    assert [one["identifier"]["value"] for one in decided.linked["basedOn"]] == [decided.story.order.accession]
 
 
-def test_a_link_says_who_made_it(site: Site, linked: Story) -> None:
-    assert site.links(linked.uid)[0]["made_by"].startswith("cli:")
+def test_an_undone_link_is_entered_in_error(decided: Decided) -> None:
+    assert (decided.undone["id"], decided.undone["status"]) == (decided.linked["id"], "entered-in-error")
 
 
-def test_an_undone_link_is_entered_in_error(site: Site, linked: Story) -> None:
-    first = site.published(linked.uid)
-    unlink(site, linked)
-    assert site.published(linked.uid, status="entered-in-error")["id"] == first["id"]
+def test_an_undone_link_ends_access_at_once(decided: Decided) -> None:
+    assert (decided.seen_while_linked, decided.seen_after) == (200, 403)
 
 
-def test_an_undone_link_ends_access_at_once(site: Site, linked: Story) -> None:
-    viewer = site.viewer(linked.uid)
-    assert viewer.ask(f"studies/{linked.uid}/metadata").status_code == 200
-    unlink(site, linked)
-    assert viewer.ask(f"studies/{linked.uid}/metadata").status_code == 403
+def test_an_undone_link_waits_for_review_again(decided: Decided) -> None:
+    assert decided.waiting["reason"] == "unlinked-by-a-person"
 
 
-def test_an_undone_link_waits_for_review_again(site: Site, linked: Story) -> None:
-    unlink(site, linked)
-    assert site.review_of_study(linked.uid)["reason"] == "unlinked-by-a-person"
+def test_a_link_made_again_revives_the_imaging_study(decided: Decided) -> None:
+    assert decided.again["id"] == decided.linked["id"]
 
 
-def test_a_link_made_again_revives_the_imaging_study(site: Site, linked: Story) -> None:
-    unlink(site, linked)
-    site.published(linked.uid, status="entered-in-error")
-    link(site, linked)
-    site.published(linked.uid, status="available")
-    assert [one["ended_at"] is None for one in site.links(linked.uid)] == [False, True]
+def test_links_keep_their_history_and_who_made_them(site: Site, decided: Decided) -> None:
+    links = site.links(decided.story.uid)
+    assert [(one["rule"], one["ended_at"] is None) for one in links] == [("person", False), ("person", True)]
+    assert all(one["made_by"].startswith("cli:") for one in links)
 
 
 PARKED = {
@@ -98,17 +112,18 @@ PARKED = {
 }
 
 
-@pytest.fixture(params=PARKED)
-def parked(request: pytest.FixtureRequest, site: Site) -> tuple[str, Story]:
+@pytest.fixture(scope="module", params=PARKED)
+def parked(request: pytest.FixtureRequest, sekmet_site: Site) -> tuple[str, Story]:
     values = dict(PARKED[request.param])
-    story = site.story(values.pop("modality"), **values)
+    story = sekmet_site.story(values.pop("modality"), **values)
     assert story.send().code is AckCode.AA
     return request.param, story
 
 
 def test_an_order_that_cannot_be_placed_is_in_the_review_list(site: Site, parked: tuple[str, Story]) -> None:
     reason, story = parked
-    entries = site.reviews(f"step:{story.order_row()['step']}")
+    subject = f"step:{story.order_row()['step']}"
+    entries = [one for one in site.hospital.reviews() if one["subject"] == subject]
     assert [(one["kind"], one["reason"]) for one in entries] == [("order-parked", reason)]
 
 

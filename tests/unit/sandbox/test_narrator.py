@@ -48,6 +48,21 @@ def test_no_escape_codes_and_one_line_of_progress_without_a_terminal(clock: Manu
     assert out.getvalue() == "+   3.0s  CT1 → Bridge  C-STORE  [3 of 3, 3.0 s]\n"
 
 
+def test_progress_may_end_in_words_of_its_own(clock: ManualClock) -> None:
+    out = io.StringIO()
+    with Narrator(out, clock=clock).progress("Setup", "viewer", "npm ci") as tick:
+        tick(1, 1)
+        tick.set("in place")
+    assert "[in place, 0 ms]" in out.getvalue()
+
+
+def test_progress_that_stops_short_is_no_success(clock: ManualClock) -> None:
+    out = Terminal()
+    with Narrator(out, clock=clock).progress("CT1", "Bridge", "C-STORE") as tick:
+        tick(1, 2)
+    assert "\033[31m[1 of 2" in out.getvalue()
+
+
 def test_progress_moves_on_a_terminal_and_leaves_one_line(clock: ManualClock) -> None:
     out = Terminal()
     with Narrator(out, clock=clock).progress("CT1", "Bridge", "C-STORE") as tick:

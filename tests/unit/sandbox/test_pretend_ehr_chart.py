@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from datetime import date, datetime
 from urllib.parse import parse_qs, urlsplit
 
@@ -131,6 +132,71 @@ def test_button_opens_the_bridge_with_iss_and_a_fresh_handle(ehr: PretendEhr) ->
 def test_another_site_cannot_press_the_button(ehr: PretendEhr, patient_id: str) -> None:
     answer = requests.post(f"{ehr.issuer}/launch", data={"patient": patient_id}, allow_redirects=False, timeout=10)
     assert answer.status_code == 403
+
+
+@pytest.fixture
+def linking(ehr: PretendEhr) -> Iterator[list[str]]:
+    """The Study Instance UIDs that a link was asked for, while the EHR has somebody who makes links."""
+    asked: list[str] = []
+
+    def make(uid: str) -> str:
+        asked.append(uid)
+        return "http://127.0.0.1:9/s/opaque"
+
+    ehr.make_link = make
+    yield asked
+    ehr.make_link = None
+
+
+def press_link(ehr: PretendEhr, patient_id: str, study: str) -> requests.Response:
+    browser = requests.Session()
+    browser.get(ehr.chart_url(patient_id), timeout=10)
+    form = {"patient": patient_id, "study": study}
+    return browser.post(f"{ehr.issuer}/link", data=form, allow_redirects=False, timeout=10)
+
+
+UID = {"identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:2.25.4711"}]}
+
+
+def test_second_button_has_a_link_made_for_the_study_and_goes_there(ehr: PretendEhr, linking: list[str]) -> None:
+    patient_id = a_patient(ehr, "95")
+    answer = press_link(ehr, patient_id, a_study(ehr, patient_id, **UID))
+    assert (answer.status_code, answer.headers["Location"]) == (303, "http://127.0.0.1:9/s/opaque")
+    assert linking == ["2.25.4711"]
+
+
+def test_no_link_is_made_for_another_patients_study(ehr: PretendEhr, linking: list[str]) -> None:
+    study = a_study(ehr, a_patient(ehr, "96"), **UID)
+    assert press_link(ehr, a_patient(ehr, "97"), study).status_code == 403
+    assert linking == []
+
+
+def test_another_site_cannot_have_a_link_made(ehr: PretendEhr, linking: list[str]) -> None:
+    patient_id = a_patient(ehr, "98")
+    form = {"patient": patient_id, "study": a_study(ehr, patient_id, **UID)}
+    assert requests.post(f"{ehr.issuer}/link", data=form, allow_redirects=False, timeout=10).status_code == 403
+    assert linking == []
+
+
+def test_link_that_the_bridge_refuses_is_a_plain_page(ehr: PretendEhr, linking: list[str]) -> None:
+    def refuse(_: str) -> str:
+        raise requests.HTTPError
+
+    ehr.make_link = refuse
+    patient_id = a_patient(ehr, "99")
+    answer = press_link(ehr, patient_id, a_study(ehr, patient_id, **UID))
+    assert (answer.status_code, "made no link" in answer.text) == (502, True)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_second_button_is_there_only_with_somebody_who_makes_links(
+    ehr: PretendEhr, linking: list[str], links: bool
+) -> None:
+    if not links:
+        ehr.make_link = None
+    patient_id = a_patient(ehr, f"9{links}")
+    a_study(ehr, patient_id)
+    assert ("Open by signed link" in requests.get(ehr.chart_url(patient_id), timeout=10).text) is links
 
 
 def test_foreign_host_name_is_refused(ehr: PretendEhr) -> None:

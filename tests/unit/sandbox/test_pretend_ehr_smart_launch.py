@@ -25,7 +25,7 @@ def challenge(verifier: str = VERIFIER) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
-def authorize(ehr: PretendEhr, launch: str, **changed: str | None) -> requests.Response:
+def authorize(ehr: PretendEhr, launch: str | None, **changed: str | None) -> requests.Response:
     asked: dict[str, str | None] = {
         "response_type": "code",
         "client_id": "imaging-bridge",
@@ -171,6 +171,7 @@ def test_refused_request_leaves_the_launch_handle_alive(ehr: PretendEhr, patient
         ({"code_challenge_method": None}, "invalid_request"),
         ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
         ({"scope": "openid"}, "invalid_scope"),
+        ({"scope": "openid patient/Patient.r", "launch": None}, "invalid_scope"),
         ({"scope": "system/*.cruds"}, "invalid_scope"),
         ({"response_type": "token"}, "unsupported_response_type"),
     ],
@@ -195,6 +196,33 @@ def test_unknown_app_or_redirect_uri_is_never_redirected_to(
 
 def test_scopes_beyond_the_allowed_are_left_out(ehr: PretendEhr, patient_id: str) -> None:
     assert a_token(ehr, patient_id, scope=SCOPE + " system/*.cruds")["scope"] == SCOPE
+
+
+def sign_in(ehr: PretendEhr, **changed: str | None) -> requests.Response:
+    return redeem(ehr, returned(authorize(ehr, None, **{"scope": "openid fhirUser", **changed}))["code"])
+
+
+def test_standalone_launch_tells_who_signed_in(ehr: PretendEhr) -> None:
+    token = sign_in(ehr, nonce="standalone").json()
+    keys = KeySet.import_key_set(requests.get(f"{ehr.issuer}/jwks", timeout=10).json())
+    claims: Mapping[str, Any] = jwt.decode(token["id_token"], keys, algorithms=["RS256"]).claims
+    assert claims["nonce"] == "standalone"
+    assert claims["fhirUser"].endswith("/Practitioner/dr-demo")
+
+
+def test_standalone_launch_chooses_no_patient(ehr: PretendEhr) -> None:
+    assert {"patient", "fhirContext"}.isdisjoint(sign_in(ehr).json())
+
+
+def test_introspection_of_a_sign_in_names_no_patient(ehr: PretendEhr) -> None:
+    answer = requests.post(
+        f"{ehr.issuer}/introspect",
+        data={"token": sign_in(ehr).json()["access_token"]},
+        auth=("imaging-bridge", ehr.introspection_secret),
+        timeout=10,
+    ).json()
+    assert answer["active"] is True
+    assert "patient" not in answer
 
 
 def test_introspection_tells_the_launch_context_of_a_live_token(ehr: PretendEhr, patient_id: str) -> None:

@@ -1,0 +1,292 @@
+"""The requested procedure and the scheduled steps of an order: their ids, their scanner, and why a step may not show."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from bridge import uids
+from bridge.domain.coding import Code
+from bridge.domain.lifecycle import ENDED, STEP_OF_ORDER, Action, action_of
+from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest, StepRequest, StepStatus
+from bridge.store import orders, performed, review, studies
+from bridge.store.db import Connection
+from bridge.workflow.context import Context
+from bridge.workflow.stations import Placement, place
+
+SHORT_STRING = 16
+"""SH (PS3.5 6.2): accession number, requested procedure id, step id."""
+FOREIGN_UID = "study-uid-of-another-patient"
+NOWHERE = Placement(())
+
+
+@dataclass(slots=True)
+class Result:
+    """What one order came to. `parked` holds the reasons for which a person must look."""
+
+    warnings: list[str] = field(default_factory=list)
+    parked: list[str] = field(default_factory=list)
+    changed: bool = True
+
+
+def alias(value: str) -> str:
+    """A stored stand-in for an id too long for DICOM: unique and the same for the same id, never a bare cut."""
+    return "~" + base64.b32encode(hashlib.sha256(value.encode()).digest()).decode()[: SHORT_STRING - 1]
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= SHORT_STRING else alias(value)
+
+
+def _fits(value: str, what: str, result: Result) -> str:
+    if len(value) > SHORT_STRING:
+        result.warnings.append(f"{what} is longer than {SHORT_STRING} characters: scanners get an alias")
+    return _short(value)
+
+
+def take_procedure(
+    connection: Connection,
+    order_id: int,
+    patient_id: int,
+    order: OrderRequest,
+    status: OrderStatus,
+    result: Result,
+    context: Context,
+) -> None:
+    """Create or change the requested procedure and its steps in place: UIDs and ids stay what they were."""
+    request = order.procedure
+    if not request.steps:
+        if action_of(order.control) is Action.UPSERT and not orders.steps_of_order(connection, order_id):
+            # An order that no scanner could ever be shown: in sight of a person, not silent.
+            result.parked.append("no-step")
+            at = context.clock.now()
+            review.open_review(connection, "order-parked", f"order:{order_id}", "no-step", at, {})
+        return
+    review.close_review(
+        connection, ("order-parked",), f"order:{order_id}", context.clock.now(), "bridge", "the order has a step now"
+    )
+    row = _same_procedure(orders.procedures_of(connection, order_id), request, order)
+    if row is None:
+        key, procedure_id, uid = _add_procedure(connection, order_id, order, result)
+        fresh = True
+    else:
+        key, procedure_id = row.id, row.requested_procedure_id
+        uid = _change_procedure(connection, row, request, result)
+        fresh = uid != row.study_instance_uid
+        if request.code is None and row.code:
+            order = replace(order, procedure=replace(request, code=Code(*row.code)))
+    before = {s.scheduled_step_id: s for s in orders.steps_of(connection, key)}
+    fresh = fresh or any(s.parked == FOREIGN_UID for s in before.values())
+    foreign = fresh and orders.study_uid_of_another(connection, uid, patient_id)
+    desk = _Steps(connection, key, order, status, uid, foreign, result, context)
+    for number, step in enumerate(request.steps, 1):
+        step_id = _step_id(step.step_id, before, procedure_id, number, len(request.steps))
+        desk.take(_fits(step_id, "step id", result), step)
+
+
+def _values(request: ProcedureRequest) -> dict[str, Any]:
+    return {
+        "description": request.description,
+        "code": _code(request.code),
+        "priority": request.priority,
+        "reason": request.reason,
+        "transport": request.transport,
+        "comments": request.comments,
+    }
+
+
+def _add_procedure(connection: Connection, order_id: int, order: OrderRequest, result: Result) -> tuple[int, str, str]:
+    request = order.procedure
+    procedure_id = _fits(_procedure_ids(order)[0], "requested procedure id", result)
+    uid = request.study_instance_uid or uids.new_uid()
+    if not request.study_instance_uid:
+        result.warnings.append("no Study Instance UID in the order: one was made")
+    key = orders.add_procedure(
+        connection,
+        {
+            **_values(request),
+            "order_id": order_id,
+            "requested_procedure_id": procedure_id,
+            "study_instance_uid": uid,
+            "study_instance_uid_generated": not request.study_instance_uid,
+        },
+    )
+    return key, procedure_id, uid
+
+
+def _change_procedure(connection: Connection, row: Any, request: ProcedureRequest, result: Result) -> str:
+    """Returns the Study Instance UID that holds: a UID that images or a device already carry is never replaced."""
+    uid = str(row.study_instance_uid)
+    kept: dict[str, Any] = {k: v for k, v in _values(request).items() if v}
+    if request.study_instance_uid and request.study_instance_uid != uid:
+        if orders.study_uid_in_use(connection, uid):
+            result.warnings.append("the Study Instance UID is in use: the new one was not adopted")
+        else:
+            uid = request.study_instance_uid
+            kept |= {"study_instance_uid": uid, "study_instance_uid_generated": False}
+    if kept:
+        orders.change_procedure(connection, row.id, kept)
+    return uid
+
+
+def _procedure_ids(order: OrderRequest) -> list[str]:
+    """OBR-19, else the accession number, else the filler's or placer's number: stable for the life of the order."""
+    numbers = (order.accession, order.filler, order.placer)
+    return [i for i in (order.procedure.procedure_id, *(n.value for n in numbers if n)) if i]
+
+
+def _same_procedure(stored: list[Any], request: ProcedureRequest, order: OrderRequest) -> Any | None:
+    wanted, *numbers = (_short(i) for i in _procedure_ids(order))
+    for row in stored:
+        if row.requested_procedure_id == wanted:
+            return row
+    if len(stored) == 1 and stored[0].requested_procedure_id in numbers:
+        return stored[0]  # we named it by the order before its own id was told: one exam, one entry
+    return stored[0] if stored and not request.procedure_id else None
+
+
+def _step_id(sent: str, known: dict[str, Any], procedure_id: str, number: int, of: int) -> str:
+    """The id sent, else the one that we made: also when the sender's own comes after a scanner has seen ours."""
+    made = f"{procedure_id}-{number}"
+    if _short(sent) in known:
+        return sent
+    if not sent and of == 1 and len(known) == 1:
+        return next(iter(known))
+    return made if not sent or (of == len(known) and _short(made) in known) else sent
+
+
+def _code(code: Code | None) -> list[str] | None:
+    return [code.value, code.scheme, code.meaning] if code else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps of one requested procedure, taken one by one."""
+
+    connection: Connection
+    procedure_pk: int
+    order: OrderRequest
+    status: OrderStatus
+    study_uid: str
+    foreign_uid: bool
+    result: Result
+    context: Context
+
+    def take(self, step_id: str, step: StepRequest) -> None:
+        connection, at = self.connection, self.context.clock.now()
+        known = {s.scheduled_step_id: s for s in orders.steps_of(connection, self.procedure_pk)}
+        row = known.get(step_id)
+        modality = step.modality or ("" if step.modality_sent or row is None else row.modality)
+        stations, where = self._where(step, row, modality)
+        parked = self._park_reason(modality, stations)
+        values: dict[str, Any] = {
+            **where,
+            "modality": modality,
+            "modality_sent": step.modality_sent or (row.modality_sent if row else ""),
+            "parked": parked,
+            **self._start(step, row, at),
+        }
+        if step.protocol_codes or row is None:
+            values["protocol_codes"] = [_code(c) for c in step.protocol_codes]
+        for name, value in (
+            ("description", step.description),
+            ("performing_physician", step.performing_physician.dicom),
+        ):
+            if value or row is None:
+                values[name] = value
+        if row is None:
+            key = self._add(step_id, values)
+        else:
+            key = row.id
+            orders.change_step(connection, key, values)
+        if stations:
+            orders.set_stations(connection, key, stations)
+        subject = f"step:{key}"
+        if parked and self.status not in ENDED:
+            self.result.parked.append(parked)
+            told = {"modality_sent": step.modality_sent, "room": step.location, "department": self.order.department}
+            review.open_review(connection, "order-parked", subject, parked, at, told)
+        elif row is not None and row.parked and not parked:
+            review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order can be placed now")
+
+    def _add(self, step_id: str, values: dict[str, Any]) -> int:
+        first = (
+            StepStatus.SCHEDULED if self.foreign_uid else _first_status(self.connection, self.study_uid, self.status)
+        )
+        if self.foreign_uid and self.status in ENDED:
+            first = STEP_OF_ORDER[self.status]
+        key = orders.add_step(
+            self.connection,
+            {
+                **values,
+                "requested_procedure_id": self.procedure_pk,
+                "scheduled_step_id": step_id,
+                "status": first,
+            },
+        )
+        if not self.foreign_uid:
+            _adopt_performed(self.connection, self.study_uid, step_id, key)
+        return key
+
+    def _where(self, step: StepRequest, row: Any | None, modality: str) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The scanners, and the station name and place that go with them: what a message leaves out stays."""
+        stored = orders.stations_of(self.connection, row.id) if row is not None else ()
+        room = step.location or (row.location if row is not None else "")
+        code = self.order.procedure.code
+        placed = place(
+            self.context.settings.station,
+            modality=modality,
+            room=room,
+            department=self.order.department,
+            procedure=code.value if code else "",
+        )
+        stations = tuple(dict.fromkeys(step.station_ae_titles or (placed.ae_titles if placed else ())))
+        if not stations and row is not None and (modality, room) == (row.modality, row.location):
+            stations = stored  # the table cannot say better, and nothing that places it has changed
+        if row is not None and (not stations or stations == stored):
+            name, location = step.station_name or row.station_name, room
+        else:
+            label = placed if placed and placed.ae_titles == stations else NOWHERE
+            name, location = step.station_name or label.name, step.location or label.location
+        return stations, {"station_name": name, "location": location}
+
+    def _park_reason(self, modality: str, stations: tuple[str, ...]) -> str:
+        """Why a step may not be shown to any scanner; '' when it may. Nothing is invented to make it fit."""
+        if not modality:
+            return "modality-unknown"
+        if self.order.accession and len(self.order.accession.value) > SHORT_STRING:
+            return "accession-number-too-long"
+        if self.foreign_uid:
+            return FOREIGN_UID
+        return "" if stations else "no-station"
+
+    def _start(self, step: StepRequest, row: Any | None, at: datetime) -> dict[str, Any]:
+        start, defaulted = step.start, False
+        if start is None:
+            if row is not None:
+                return {}
+            start, defaulted = at.astimezone(self.context.settings.site.zone), True
+            self.result.warnings.append("no scheduled start in the order: the time of receipt stands in")
+        return {"start_date": f"{start:%Y%m%d}", "start_time": f"{start:%H%M%S}", "start_defaulted": defaulted}
+
+
+def _first_status(connection: Connection, study_uid: str, status: OrderStatus) -> StepStatus:
+    """A step that is ordered after it was done is never offered to a scanner (IHE PIR, acquired first)."""
+    if status not in STEP_OF_ORDER or status is OrderStatus.SC:
+        done = [r.status for r in performed.performed_of_study(connection, study_uid)]
+        if done:
+            return StepStatus.COMPLETED if "IN PROGRESS" not in done else StepStatus.STARTED
+        if studies.find_study(connection, study_uid) is not None:
+            return StepStatus.COMPLETED
+        return StepStatus.SCHEDULED
+    return STEP_OF_ORDER[status]
+
+
+def _adopt_performed(connection: Connection, study_uid: str, step_id: str, key: int) -> None:
+    """Performed steps that came before their order find it now."""
+    for reference in performed.unresolved_of_study(connection, study_uid):
+        if reference.scheduled_step_id in ("", step_id):
+            performed.resolve_reference(connection, reference.id, key)
