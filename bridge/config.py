@@ -84,13 +84,59 @@ class Feed(Section):
     message_seconds: Seconds = 30
 
 
+class Destination(Section):
+    """Where HL7 messages of ours go: one strict queue. `events` are what it is told; [] queues nothing.
+
+    `events`: started, completed, discontinued (order status); accepted (an order was taken), cancelled,
+    cancel-refused (answers to a placer). `placers` are issuers of placer numbers; () = every order.
+    """
+
+    name: str = Field(min_length=1)
+    host: str = "127.0.0.1"
+    port: Port
+    events: frozenset[Literal["started", "completed", "discontinued", "accepted", "cancelled", "cancel-refused"]] = (
+        frozenset()
+    )
+    message: Literal["ORM^O01", "OMG^O19", "OMI^O23"] = "ORM^O01"
+    placers: tuple[str, ...] = ()
+    sending_application: str = "IMAGING_BRIDGE"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing_id: Literal["P", "T", "D"] = "P"
+    charset: Literal["UNICODE UTF-8", "8859/1", "8859/2", "8859/5", "8859/7", "8859/9", "8859/15", "ASCII"] = (
+        "UNICODE UTF-8"
+    )
+    discontinued_status: Literal["DC", "CD", "CA"] = "DC"
+    on_reject: Literal["retry", "park", "stop"] = "retry"
+    on_error: Literal["retry", "park", "stop"] = "park"
+    ack_seconds: float = Field(20, gt=0, le=25)
+    retry_seconds: float = Field(1, gt=0)
+    retry_most_seconds: float = Field(60, gt=0)
+    plaintext: bool = False
+    tls_ca_file: Path | None = None
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.tls_ca_file is None and not self.plaintext and self.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("off loopback, set tls_ca_file, or plaintext = true")
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file go together")
+        return self
+
+
 class Hl7(Section):
     feed: tuple[Feed, ...] = (Feed(name="ris"),)
+    destination: tuple[Destination, ...] = ()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if len({f.name for f in self.feed}) != len(self.feed):
             raise ValueError("two feeds have the same name")
+        if len({d.name for d in self.destination}) != len(self.destination):
+            raise ValueError("two destinations have the same name")
         return self
 
 
@@ -338,10 +384,15 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
             "link": tuple(i.model_copy(update={"jwks_file": beside(i.jwks_file)}) for i in settings.launch.link),
         }
     )
+    files = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
+    destinations = tuple(
+        d.model_copy(update={f: beside(getattr(d, f)) for f in files}) for d in settings.hl7.destination
+    )
+    hl7 = settings.hl7.model_copy(update={"destination": destinations})
     database = settings.database.model_copy(update={"password_file": beside(settings.database.password_file)})
     ehr = tuple(e.model_copy(update={"token_file": beside(e.token_file)}) for e in settings.ehr)
     return settings.model_copy(
-        update={"data": beside(settings.data), "launch": launch, "database": database, "ehr": ehr}
+        update={"data": beside(settings.data), "hl7": hl7, "launch": launch, "database": database, "ehr": ehr}
     )
 
 

@@ -1,0 +1,1 @@
+"""Measurements: scripts, run by hand; each prints its figures and how to repeat them."""
