@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 STAMP := $(VENV)/.ready
 
 .PHONY: demo test test-full check setup clean
@@ -16,7 +18,8 @@ $(STAMP): pyproject.toml setup.py .ci/constraints.txt
 	@echo "→ Python environment ($(VENV)) ..."
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[sandbox,test,postgresql]'
+	@$(BIN)/pip install --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[sandbox,test,postgresql]' \
+		| awk '/^Collecting|^Installing/ {printf "\r  %d packages found%s", n += /^Collecting/, /^Inst/ ? ", installing ...\n" : ""; fflush()}'
 	@touch $@
 	@echo "✓ Python environment"
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from bridge.clock import Clock, SystemClock
-from bridge.config import Settings
+from bridge.config import Defaults, Feed, Settings
 from bridge.dicom.ae import DicomServer
 from bridge.dicom.document import bulkdata, describe
 from bridge.dicom.files import Archive
 from bridge.errors import BridgeError
 from bridge.fhir.ehr import FhirEhr
 from bridge.hl7.receive import FeedReceiver
+from bridge.hl7.sender import Sender
 from bridge.mapping import MappingContext, Mappings, default_directory
 from bridge.run.role import STORE_BROKEN, Ending, Role
 from bridge.run.scheduler import Ticker
@@ -36,6 +38,7 @@ from bridge.workflow.launching import LaunchDesk
 from bridge.workflow.matching import Matching
 from bridge.workflow.performing import PerformedSteps
 from bridge.workflow.publishing import Publisher
+from bridge.workflow.retention import Retention
 from bridge.workflow.viewing import Viewing
 from bridge.workflow.worklist import WorklistDesk
 
@@ -63,9 +66,10 @@ def open_database(settings: Settings, on_broken: Callable[[], None] = lambda: No
     return Database(settings.database.url, settings.data, password=password, on_broken=on_broken)
 
 
-def load_mappings(settings: Settings) -> Mappings:
-    """Raises `ConfigurationError` with every fault of the mapping files."""
-    defaults = settings.defaults
+def load_mappings(settings: Settings, feed: Feed | None = None) -> Mappings:
+    """The site's mappings, or those of a feed. Raises `ConfigurationError` with every fault of the files."""
+    overlay = (feed.mapping_overlay if feed else "") or settings.site.mapping_overlay
+    defaults = _defaults(settings, feed)
     context = MappingContext(
         settings.site.zone,
         settings.issuers,
@@ -75,7 +79,26 @@ def load_mappings(settings: Settings) -> Mappings:
         default_accession_issuer=defaults.accession_issuer,
         preferred_patient_issuer=defaults.patient_issuer,
     )
-    return Mappings.load(default_directory(), settings.site.mapping_overlay or None, context)
+    return Mappings.load(default_directory(), overlay or None, context)
+
+
+def feed_mappings(settings: Settings) -> dict[str, Mappings]:
+    """The mappings of each feed, by its name; feeds that agree share one."""
+    made: dict[tuple[str, Defaults], Mappings] = {}
+    found: dict[str, Mappings] = {}
+    for feed in settings.hl7.feed:
+        key = feed.mapping_overlay, _defaults(settings, feed)
+        if key not in made:
+            made[key] = load_mappings(settings, feed)
+        found[feed.name] = made[key]
+    return found
+
+
+def _defaults(settings: Settings, feed: Feed | None) -> Defaults:
+    if feed is None:
+        return settings.defaults
+    own = {name: value for name, value in feed.defaults if value}
+    return settings.defaults.model_copy(update=own)
 
 
 class Process:
@@ -102,23 +125,33 @@ class Hl7Role:
     name = "hl7"
 
     def __init__(self, process: Process) -> None:
-        mappings = load_mappings(process.settings)
+        mappings = feed_mappings(process.settings)
         intake = Intake(process.context)
         self._process = process
         self._feeds = {
-            feed.name: FeedReceiver(feed, mappings, intake, process.clock) for feed in process.settings.hl7.feed
+            feed.name: FeedReceiver(feed, mappings[feed.name], intake, process.clock)
+            for feed in process.settings.hl7.feed
         }
+        self._senders = [Sender(process.context, destination) for destination in process.settings.hl7.destination]
+        self._sending = [Loop("hl7-out", (sender.send_due,), idle_seconds=0.5) for sender in self._senders]
         self._beat = _heart(process, self.name)
 
     def start(self) -> dict[str, int]:
         for feed in self._feeds.values():
             feed.listener.start()
+        for loop in self._sending:
+            loop.start()
         self._beat.start()
         return {f"hl7.{name}": feed.listener.port for name, feed in self._feeds.items()}
 
     def stop(self) -> None:
-        for feed in self._feeds.values():
-            feed.listener.drain(DRAIN_SECONDS)
+        with ThreadPoolExecutor(len(self._sending) + 1) as pool:
+            for loop in self._sending:  # each waits for the answer in hand: all at once
+                pool.submit(loop.stop)
+            for feed in self._feeds.values():
+                feed.listener.drain(DRAIN_SECONDS)
+        for sender in self._senders:
+            sender.close()
         self._beat.stop()
 
 
@@ -228,11 +261,13 @@ class WorkerRole:
             "deciding", (acquiring.complete_due, matching.judge_due, self._publisher.publish_due), idle_seconds=0.5
         )
         self._describing = Loop("describing", (housekeeping.describe_due,), idle_seconds=1.0)
+        self._purging = Loop("purging", (Retention(context).purge_due,), idle_seconds=60.0)
         self._checkpoints = Loop("checkpoints", (_nothing_done(housekeeping.checkpoint),), idle_seconds=1.0)
         self._beat = _heart(process, self.name)
 
     def start(self) -> dict[str, int]:
-        for loop in (self._deciding, self._describing, self._checkpoints, self._beat):
+        self._publisher.take_over()
+        for loop in (self._deciding, self._describing, self._purging, self._checkpoints, self._beat):
             loop.start()
         self._process.ticker.every(0.5, self._deciding.wake)
         self._process.ticker.start()
@@ -240,7 +275,7 @@ class WorkerRole:
 
     def stop(self) -> None:
         self._process.ticker.stop()
-        for loop in (self._deciding, self._describing, self._checkpoints, self._beat):
+        for loop in (self._deciding, self._describing, self._purging, self._checkpoints, self._beat):
             loop.stop()
         self._publisher.close()
 

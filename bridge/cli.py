@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from bridge import __version__, log
+from bridge.cli_messages import messages
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
@@ -92,7 +93,7 @@ def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
     names = roles or tuple(app.ROLES)
     if unknown := set(names) - set(app.ROLES):
         raise ConfigurationError([f"no such role: {name}" for name in sorted(unknown)])
-    app.load_mappings(settings)
+    app.feed_mappings(settings)
     app.prepare_folders(settings)
     if not settings.database.url and not in_process and not sqlite_sound_for_processes():
         version = ".".join(map(str, sqlite_version()))
@@ -301,6 +302,7 @@ def _add_sandbox() -> None:
     from bridge.sandbox.cli import sandbox
 
     main.add_command(sandbox)
+    main.add_command(messages)
 
 
 _add_sandbox()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from datetime import timedelta
@@ -14,14 +15,25 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bridge.domain.identity import Issuer, Issuers
 from bridge.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "BRIDGE_"
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("not an address or network") from None
+    return value
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0)]
+Network = Annotated[str, AfterValidator(_network)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\x7f]+$")]
 
 
@@ -65,23 +77,78 @@ class Defaults(Section):
     filler_issuer: str = ""
 
 
-class Feed(Section):
-    """One MLLP listener. `charset_override` beats MSH-18; `charset_default` stands in for an empty one."""
+class Sender(Section):
+    """Who may speak as whom on a feed. Every value given must hold; '' and () hold always.
 
-    name: str
+    `certificate` is a common or alternative name of the TLS client certificate; the others are MSH-3 and MSH-4.
+    """
+
+    certificate: str = ""
+    addresses: tuple[Network, ...] = ()
+    sending_application: str = ""
+    sending_facility: str = ""
+
+
+class Feed(Section):
+    """One MLLP listener. `charset_override` beats MSH-18; `charset_default` stands in for an empty one.
+
+    `mapping_overlay` and each value of `defaults` stand before the site's; "" = the site's.
+    """
+
+    name: str = Field(min_length=1)
     host: str = "127.0.0.1"
     port: Port = 2575
-    allow_from: tuple[str, ...] = ()
+    plaintext: bool = False
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    tls_client_crl_file: Path | None = None
+    tls_client_required: bool = True
+    handshake_seconds: float = Field(5, gt=0)
+    allow_from: tuple[Network, ...] = ()
+    sender: tuple[Sender, ...] = ()
+    mapping_overlay: str = ""
+    defaults: Defaults = Defaults()
     charset_override: str = ""
     charset_default: str = ""
+    versions: tuple[str, ...] = ("2",)
     processing_ids: tuple[str, ...] = ("P", "T", "D")
     unsupported: Literal["AR", "AA"] = "AR"
+    unknown_order: Literal["AA", "AE"] = "AA"
+    no_header: Literal["AR", "close"] = "AR"
+    on_store_failure: Literal["drop", "nak"] = "drop"
+    empty_ack_mode: Literal["NE", "AL"] = "NE"
+    batch_answer: Literal["batch", "errors", "each", "none"] = "batch"
+    sequence_numbers: bool = False
     lenient_framing: bool = False
     max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024)
     max_connections: int = Field(64, ge=1)
     max_connections_per_address: int = Field(16, ge=1)
+    max_messages_per_second: float = Field(0, ge=0)
     idle_seconds: Seconds = 3600
     message_seconds: Seconds = 30
+    ack_seconds: float = Field(60, gt=0)
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not self.tls and not self.plaintext and self.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("off loopback, set tls_certificate_file, or plaintext = true")
+        if not self.tls and (self.tls_key_file or self.tls_client_ca_file or self.tls_client_crl_file):
+            raise ValueError("TLS needs tls_certificate_file")
+        if self.tls_client_crl_file and not self.tls_client_ca_file:
+            raise ValueError("tls_client_crl_file needs tls_client_ca_file")
+        if any(s.certificate for s in self.sender) and not self.tls_client_ca_file:
+            raise ValueError("a sender's certificate needs tls_client_ca_file")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        return self.tls_certificate_file is not None
+
+    @property
+    def tls_files(self) -> tuple[str, ...]:
+        """The names of the settings that are files."""
+        return "tls_certificate_file", "tls_key_file", "tls_client_ca_file", "tls_client_crl_file"
 
 
 class Destination(Section):
@@ -129,6 +196,7 @@ class Destination(Section):
 
 class Hl7(Section):
     feed: tuple[Feed, ...] = (Feed(name="ris"),)
+    keep_days: int = Field(90, ge=30)  # a resend is told by its stored message: for 30 days at least
     destination: tuple[Destination, ...] = ()
 
     @model_validator(mode="after")
@@ -388,7 +456,8 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     destinations = tuple(
         d.model_copy(update={f: beside(getattr(d, f)) for f in files}) for d in settings.hl7.destination
     )
-    hl7 = settings.hl7.model_copy(update={"destination": destinations})
+    feeds = tuple(f.model_copy(update={n: beside(getattr(f, n)) for n in f.tls_files}) for f in settings.hl7.feed)
+    hl7 = settings.hl7.model_copy(update={"feed": feeds, "destination": destinations})
     database = settings.database.model_copy(update={"password_file": beside(settings.database.password_file)})
     ehr = tuple(e.model_copy(update={"token_file": beside(e.token_file)}) for e in settings.ehr)
     return settings.model_copy(

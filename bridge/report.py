@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import socket
+from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from bridge.clock import Clock, SystemClock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
 from bridge.run.role import read_notice
-from bridge.store import audit, inbox, outbox, review, studies, worklist
+from bridge.store import audit, inbox, outbound, outbox, review, studies, worklist
 from bridge.store.db import Database, sqlite_sound_for_processes, sqlite_version
 from bridge.store.migrate import current, differences, newest
 from bridge.web.viewer.files import read_manifest
@@ -38,6 +39,7 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
                 "publications": [list(row) for row in outbox.count_publications(connection)],
                 "unsent": [list(row) for row in outbox.unsent_reasons(connection)],
                 "oldest_unsent": outbox.oldest_unsent(connection),
+                "hl7_out": [asdict(queue) for queue in outbound.queue_states(connection)],
                 "reviews": [list(row) for row in review.count_reviews(connection)],
             }
         checks = app.readiness(database, settings, clock)
@@ -82,10 +84,23 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
         lines.append(f"  unsent        {name}: {count} {state}: {answer}")
     oldest = facts["oldest_unsent"]
     lines.append(f"  oldest unsent {_ago(now, oldest) if oldest else 'nothing waits'}")
+    lines += [_queue(now, queue) for queue in facts["hl7_out"]]
     waiting = {kind: count for kind, count, _ in facts["reviews"]}
     lines.append(f"  for a person  {_pairs(waiting) if waiting else 'nothing'}   (bridge review)")
     lines.append(f"  free disk     {facts['free_bytes'] / 1e9:.1f} GB")
     return "\n".join(lines)
+
+
+def _queue(now: datetime, queue: dict[str, Any]) -> str:
+    told = [f"{queue['waiting']} wait" if queue["waiting"] else "nothing waits"]
+    if queue["oldest"]:
+        told.append(f"oldest {_ago(now, queue['oldest'])}")
+    if queue["stopped"]:
+        told.append("STOPPED until a person decides")
+    if queue["waiting"] and queue["answer"]:
+        told.append(f"last answer {queue['answer']}")
+    told += [f"{queue[word]} {word}" for word in ("sent", "dead") if queue[word]]
+    return f"  HL7 out       {queue['destination']}: {', '.join(told)}"
 
 
 def _pairs(counts: dict[str, int]) -> str:
@@ -113,6 +128,7 @@ EXPLAINED = {
     "no-order": "no order shares anything with it",
     "weak-evidence": "orders agree in patient, modality and time only: choose one, or wait",
     "patient-differs": "the evidence names an order of another patient",
+    "patient-missing": "the evidence names an order, but the images name no patient",
     "several-orders": "the evidence fits more than one order",
     "several-patients": "the evidence fits orders of more than one patient",
     "instances-name-two-patients": "its images name two patients",
@@ -125,6 +141,12 @@ EXPLAINED = {
     "order-of-another-patient": "a message moves a known order to another patient: not done",
     "order-numbers-of-two-orders": "placer and filler number belong to two orders",
     "identifiers-of-several-patients": "its identifiers belong to several patients: not merged",
+    "answered-AE": "the receiver found fault with a message of ours (HL7 out)",
+    "answered-AR": "the receiver refused a message of ours (HL7 out)",
+    "answered-CE": "the receiver found fault with a message of ours (HL7 out)",
+    "answered-CR": "the receiver refused a message of ours (HL7 out)",
+    "hl7-not-conformant": "strict validation found fault with a message of ours: not sent (HL7 out)",
+    "hl7-charset": "a value does not fit the character set",
     "same-uid-other-bytes": "an image came again with other bytes: kept aside",
 }
 
@@ -138,7 +160,7 @@ def render_reviews(entries: list[dict[str, Any]], settings: Settings) -> str:
         lines.append(
             f"  #{entry['id']:<4} {entry['subject']:<14} {entry['kind']:<18} since {_ago(now, entry['opened_at'])}"
         )
-        lines.append(f"        {entry['reason']}: {EXPLAINED.get(entry['reason'], 'see docs/operating.md')}")
+        lines.append(f"        {entry['reason']}: {EXPLAINED.get(entry['reason'].partition(' ')[0], 'see docs/operating.md')}")
         for one in entry["details"].get("candidates", []):
             told = ", ".join(f"{what} {verdict}" for what, verdict in one["evidence"])
             lines.append(f"        candidate order {one['order']} by {'+'.join(one['rules'])}: {told}")
@@ -198,6 +220,7 @@ def _check_secrets(settings: Settings) -> list[str]:
         *(i.client_secret_file for i in settings.launch.smart),
         *(i.client_key_file for i in settings.launch.smart),
         *(i.jwks_file for i in settings.launch.link),
+        *(d.tls_key_file for d in settings.hl7.destination),
     ]
     faults = []
     for file in files:

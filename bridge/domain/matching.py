@@ -1,8 +1,8 @@
 """Which order a study belongs to: by evidence, with the patient always cross-checked (`never by guess`).
 
 A study is linked without a person only when strong evidence (the Study Instance UID we gave, the accession number
-with its issuer, the ids in Request Attributes) leads to one order **and** the patient agrees. Patient, modality and
-time alone name candidates, never a match.
+with its issuer, the ids in Request Attributes) leads to one order **and** the patient's identifier is the order's.
+Patient, modality and time alone name candidates, never a match; nor does evidence that contradicts itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bridge.domain.patient import PersonName, folded
+from bridge.domain.performed import ScheduledReference
 from bridge.domain.study import MatchState, StudyFacts
 
 
@@ -72,10 +73,18 @@ class Candidate:
     order: OrderFacts
     rules: tuple[Rule, ...]
     evidence: tuple[Evidence, ...]
+    standing: bool = False
+    """The study is linked to it already: the patient may have got another name since, but not another identifier."""
+
+    @property
+    def patient_named(self) -> bool:
+        return self.evidence[0].verdict is not Verdict.MISSING
 
     @property
     def patient_agrees(self) -> bool:
-        return all(e.verdict is not Verdict.DIFFERS for e in self.evidence if e.what.startswith("patient"))
+        """The identifier is the same, and nothing else of the patient differs."""
+        identifier, *rest = (e.verdict for e in self.evidence if e.what.startswith("patient"))
+        return identifier is Verdict.EQUAL and (self.standing or Verdict.DIFFERS not in rest)
 
     @property
     def strong(self) -> bool:
@@ -92,16 +101,25 @@ class Decision:
     candidates: tuple[Candidate, ...] = ()
 
 
-def judge(study: StudyFacts, orders: tuple[OrderFacts, ...], performed: frozenset[int] = frozenset()) -> Decision:
+def judge(
+    study: StudyFacts,
+    orders: tuple[OrderFacts, ...],
+    performed: frozenset[int] = frozenset(),
+    standing: frozenset[int] = frozenset(),
+) -> Decision:
     """Decide for one study among the orders that share anything with it.
 
-    `performed` holds the procedure ids that the study's own performed steps named and that resolved to one order.
+    `performed` holds the procedure ids that the study's own performed steps named and that resolved to one order,
+    `standing` those that it is linked to at present.
     """
-    candidates = tuple(c for c in (_weigh(study, o, o.procedure_id in performed) for o in orders) if c is not None)
+    weighed = (_weigh(study, o, o.procedure_id in performed, o.procedure_id in standing) for o in orders)
+    candidates = tuple(c for c in weighed if c is not None)
     strong = tuple(c for c in candidates if c.strong)
     if not strong:
         return Decision(MatchState.UNMATCHED, "no-order" if not candidates else "weak-evidence", (), candidates)
-    if any(not c.patient_agrees for c in strong):
+    if not all(c.patient_named for c in strong):
+        return Decision(MatchState.AMBIGUOUS, "patient-missing", (), candidates)
+    if not all(c.patient_agrees for c in strong):
         return Decision(MatchState.AMBIGUOUS, "patient-differs", (), candidates)
     if len({c.order.patient_pk for c in strong}) > 1:
         return Decision(MatchState.AMBIGUOUS, "several-patients", (), candidates)
@@ -112,29 +130,40 @@ def judge(study: StudyFacts, orders: tuple[OrderFacts, ...], performed: frozense
 
 
 def _best(study: StudyFacts, strong: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """The orders to link: all that the study names itself (group case), else the one that the strongest rule leaves."""
-    named = {(r.accession_number, r.requested_procedure_id) for r in study.requests if r.accession_number}
+    """The orders to link: all that the study names itself (group case), else the one that the strongest rule leaves.
+
+    Nothing when the evidence leaves several, or when some of it speaks for an order that would not be linked.
+    """
+    named = {
+        (r.accession_number, r.accession_issuer, r.requested_procedure_id): r
+        for r in study.requests
+        if r.accession_number or (r.requested_procedure_id and r.scheduled_step_id)
+    }
+    found: list[tuple[Candidate, ...]] = []
     if len(named) > 1:
-        group = tuple(c for c in strong if Rule.REQUEST_ATTRIBUTES in c.rules)
-        return group if len(group) == len(named) else ()
-    for rule in Rule:
-        having = tuple(c for c in strong if rule in c.rules)
-        live = tuple(c for c in having if not c.order.ended) or having
-        if len(live) == 1:
-            return live
-        if live:
-            return ()
-    return ()
+        found = [_live(tuple(c for c in strong if _request_names(r, study, c.order))) for r in named.values()]
+    else:
+        found = [next(h for h in (_live(tuple(c for c in strong if rule in c.rules)) for rule in Rule) if h)]
+    if any(len(one) != 1 for one in found):
+        return ()
+    best = tuple({one[0].order.procedure_id: one[0] for one in found}.values())
+    said = {rule for c in best for rule in c.rules}
+    others = (c for c in strong if c not in best and not c.order.ended)
+    return () if any(set(c.rules) - said for c in others) else best
 
 
-def _weigh(study: StudyFacts, order: OrderFacts, performed: bool) -> Candidate | None:
+def _live(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    return tuple(c for c in candidates if not c.order.ended) or candidates
+
+
+def _weigh(study: StudyFacts, order: OrderFacts, performed: bool, standing: bool) -> Candidate | None:
     rules: list[Rule] = []
     if order.study_instance_uid == study.study_instance_uid:
         rules.append(Rule.STUDY_INSTANCE_UID)
     accession = _accession(study, order)
     if accession is Verdict.EQUAL:
         rules.append(Rule.ACCESSION_NUMBER)
-    if any(_request_names(r, order) for r in study.requests):
+    if any(_request_names(r, study, order) for r in study.requests):
         rules.append(Rule.REQUEST_ATTRIBUTES)
     if performed:
         rules.append(Rule.PERFORMED_STEP)
@@ -154,7 +183,7 @@ def _weigh(study: StudyFacts, order: OrderFacts, performed: bool) -> Candidate |
             Verdict.EQUAL if modality else Verdict.DIFFERS if order.modalities else Verdict.MISSING,
         ),
     )
-    return Candidate(order, tuple(rules), evidence)
+    return Candidate(order, tuple(rules), evidence, standing)
 
 
 def _accession(study: StudyFacts, order: OrderFacts) -> Verdict:
@@ -164,18 +193,18 @@ def _accession(study: StudyFacts, order: OrderFacts) -> Verdict:
     return Verdict.EQUAL if same else Verdict.DIFFERS
 
 
-def _request_names(request: object, order: OrderFacts) -> bool:
-    accession = getattr(request, "accession_number", "")
-    procedure = getattr(request, "requested_procedure_id", "")
-    step = getattr(request, "scheduled_step_id", "")
-    if accession:
-        issuer = getattr(request, "accession_issuer", "")
+def _request_names(request: ScheduledReference, study: StudyFacts, order: OrderFacts) -> bool:
+    """By accession number, else by procedure and step id together: those are often plain counters, and name nothing
+    against an accession number that says otherwise."""
+    procedure, step = request.requested_procedure_id, request.scheduled_step_id
+    if request.accession_number:
         return (
-            accession == order.accession_number
-            and issuer == order.accession_issuer
+            request.accession_number == order.accession_number
+            and request.accession_issuer == order.accession_issuer
             and procedure in ("", order.requested_procedure_id)
         )
-    return bool(procedure and step) and procedure == order.requested_procedure_id and step in order.step_ids
+    named = bool(procedure and step) and procedure == order.requested_procedure_id and step in order.step_ids
+    return named and _accession(study, order) is not Verdict.DIFFERS
 
 
 def _patient_evidence(study: StudyFacts, order: OrderFacts) -> tuple[Evidence, ...]:

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from bridge.domain.appointment import AppointmentRequest
 from bridge.domain.order import OrderRequest
 from bridge.domain.patient import PatientEvent
+from bridge.domain.report import ReportRequest
 from bridge.errors import BadInput
+
+UNKNOWN_ORDER = "the order was not known: kept as a placeholder"
+"""The warning for a change or cancel of an order that we never saw; its sender is told 204 (table 0357)."""
 
 
 class Fate(StrEnum):
@@ -42,19 +47,38 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one message says, in our words. `refusal` is set when it cannot be used; nothing is then applied."""
+    """What one message says, in our words. `refusal` is set when it cannot be used; nothing is then applied.
+
+    `further_patients` holds the second and later pairs of a merge (A40): applied all together or not at all.
+    """
 
     patient: PatientEvent | None = None
     orders: tuple[OrderRequest, ...] = ()
     warnings: tuple[str, ...] = ()
     refusal: BadInput | None = None
+    further_patients: tuple[PatientEvent, ...] = ()
+    reports: tuple[ReportRequest, ...] = ()
+    appointments: tuple[AppointmentRequest, ...] = ()
+
+    @property
+    def patients(self) -> tuple[PatientEvent, ...]:
+        return () if self.patient is None else (self.patient, *self.further_patients)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a message: `warnings` are told to the sender, `reasons` to the person who looks."""
+    """What became of a message: `warnings` are told to the sender, `reasons` to the person who looks.
+
+    `expected_sequence` is MSA-4, where a feed counts its messages.
+    """
 
     fate: Fate
     warnings: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     refusal: BadInput | None = None
+    expected_sequence: str = ""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Reasons and warnings, each once."""
+        return tuple(dict.fromkeys((*self.reasons, *self.warnings)))

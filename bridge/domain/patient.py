@@ -34,22 +34,29 @@ class PersonName:
 
 
 def folded(text: str) -> str:
-    """Text as names are compared: no case, no accents, no padding, no trailing empty components."""
-    parts = [
-        "".join(c for c in unicodedata.normalize("NFKD", part) if not unicodedata.combining(c)).casefold().strip()
-        for part in text.split("^")
-    ]
-    return "^".join(parts).rstrip("^")
+    """Text as names are compared: no case, no accents, no padding, no trailing empty components.
+
+    Accents are the marks above, below and through a letter (combining class 200 and up). The rest are letters in
+    effect: without its voicing mark the kana of Gatou are those of Katou, somebody else.
+    """
+    return "^".join(_folded(part) for part in text.split("^")).rstrip("^")
+
+
+def _folded(text: str) -> str:
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.combining(c) < 200)
+    return unicodedata.normalize("NFC", plain.casefold()).strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """`admission` is PV1-19, else the account PID-18 (HL7 v2.5.1 3.4.3.19)."""
+    """`admission` is PV1-19, else the account PID-18 (HL7 v2.5.1 3.4.3.19); `account` PID-18, `alternate` PV1-50."""
 
     admission: Identifier | None = None
     patient_class: str = ""
     location: str = ""
     referring_physician: PersonName = PersonName()
+    account: Identifier | None = None
+    alternate: Identifier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,18 @@ class PatientData:
 
 @dataclass(frozen=True, slots=True)
 class PatientEvent:
-    """An ADT event. `prior` holds MRG-1 of a merge (A40 and its like), else nothing."""
+    """An ADT event. `prior` holds MRG-1 of a merge, move or change of identifier (A40 and its like), else nothing.
+
+    `prior_account`, `prior_visit`, `prior_alternate` are MRG-3, MRG-5, MRG-6; `other` is the second PID of a link
+    (A24, A37).
+    """
 
     event: str
     patient: PatientData
     visit: Visit = Visit()
     prior: tuple[Identifier, ...] = ()
     occurred: datetime | None = None
+    prior_account: Identifier | None = None
+    prior_visit: Identifier | None = None
+    prior_alternate: Identifier | None = None
+    other: PatientData | None = None

@@ -115,7 +115,7 @@ def text_matches(key: str, value: str) -> bool:
 
 
 def name_matches(key: str, name: PersonName) -> bool:
-    """A person name key: no case, no accents, any component group; a plain group also matches its leading components.
+    """A person name key: no case, no accents, no trailing empty components, any component group.
 
     The key's own groups are compared position by position (`=山田*` asks the ideographic group); a key of one group
     is tried against all three.
@@ -126,7 +126,7 @@ def name_matches(key: str, name: PersonName) -> bool:
     asked = key.split("=")[:3]
     if len(asked) == 1:
         return any(_group_matches(asked[0], g) for g in groups if g)
-    return all(_group_matches(a, g) for a, g in zip(asked, groups, strict=False) if a.strip().strip("^"))
+    return all(_group_matches(a, g) for a, g in zip(asked, groups, strict=False) if a.strip().strip("^*"))
 
 
 def _group_matches(key: str, group: str) -> bool:

@@ -67,6 +67,8 @@ BY_CODE: dict[str, tuple[AckCode, int]] = {
     "too-long": (AckCode.AE, 104),
     "unknown-key": (AckCode.AE, 204),
     "duplicate-key": (AckCode.AE, 205),
+    "sender-not-allowed": (AckCode.AR, 207),
+    "out-of-sequence": (AckCode.AR, 207),
 }
 """Errors whose own code says more than their class."""
 
@@ -143,6 +145,7 @@ def write_answers(
     new_control_id: Callable[[], str],
     now: datetime,
     when_empty: str = "NE",
+    expected_sequence: str = "",
 ) -> list[bytes]:
     """The acknowledgements that MSH-15 and MSH-16 ask for, ready to be framed: accept first, then application.
 
@@ -152,7 +155,14 @@ def write_answers(
         header.accept_ack.strip().upper(), header.application_ack.strip().upper(), code.positive, when_empty=when_empty
     )
     return [
-        write_ack(header, code.accept if level is Level.ACCEPT else code, faults, control_id=new_control_id(), now=now)
+        write_ack(
+            header,
+            code.accept if level is Level.ACCEPT else code,
+            faults,
+            control_id=new_control_id(),
+            now=now,
+            expected_sequence=expected_sequence,
+        )
         for level in levels
     ]
 
@@ -170,7 +180,7 @@ def write_ack(
 
     Sender and receiver change places, MSA-2 repeats MSH-10; `now` is aware. `expected_sequence` is MSA-4.
     """
-    marks = _delimiters(header)
+    marks = delimiters_of(header)
     version = header.version if re.match(r"2\.\d", header.version) else "2.5.1"
     event = re.sub(r"\W", "", header.event, flags=re.ASCII)
     message_type = marks.component.join(("ACK", event, "ACK")) if event else "ACK"
@@ -228,7 +238,7 @@ def _error_segment(one: AckError, marks: Delimiters) -> list[str]:
     return ["ERR", "", place, coded, one.severity, "", "", text, text]
 
 
-def _delimiters(header: Header) -> Delimiters:
+def delimiters_of(header: Header) -> Delimiters:
     """The sender's own, so that what is echoed stays equal; the usual ones when its own are not usable."""
     usual = "^~\\&"
     for separator, encoding in ((header.field_separator, header.encoding_characters), (header.field_separator, usual)):

@@ -52,9 +52,13 @@ class Delimiters:
             lambda match: marks[match[1]] if match.lastindex == 1 else self._longer(match), value
         )
 
+    def may_keep_escapes(self, text: str) -> bool:
+        """Whether `unread_escapes` can find any: a quick look."""
+        return bool(self.escape) and any(self.escape + letter in text for letter in "CMZX")
+
     def unread_escapes(self, text: str) -> Iterator[str]:
         """A word for each escape that stays literal: `\\C`, `\\M`, `\\Z` and `\\X` that does not decode."""
-        if self.escape and any(self.escape + letter in text for letter in "CMZX"):
+        if self.may_keep_escapes(text):
             for match in _pattern(self.escape).finditer(text):
                 if match.lastgroup in ("kept", "hexa") and self._longer(match) == match[0]:
                     yield f"an escape that is not read was kept: {match[0][1]}"

@@ -9,6 +9,7 @@ from bridge.errors import NotReadable, Unsupported
 from bridge.hl7.charset import REFUSED
 
 _NOISE = b"\xef\xbb\xbf\r\n\t \x00"
+_FIELDS = 18
 _MOST_FIELD = 512
 _MOST_LINE = 64 * 1024
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -52,15 +53,13 @@ class Header:
 
 def header_of(raw: bytes) -> Header:
     """The header, at best effort; never raises."""
-    body = raw.lstrip(_NOISE)
-    if not body.startswith(b"MSH") or len(body) < 4 or body[3] in b"\r\n":
+    cut = _cut(raw.lstrip(_NOISE))
+    if not cut:
         return Header()
-    # 19 fields cannot need more, and a header without a line end must not cost a copy of 16 MiB.
-    line = body[:_MOST_LINE].replace(b"\n", b"\r").split(b"\r", 1)[0]
-    fields = [_plain(one) for one in line.split(line[3:4])]
-    fields += [""] * (20 - len(fields))
+    fields = [_plain(one) for one in cut[:_FIELDS]]
+    fields += [""] * (_FIELDS - len(fields))
     return Header(
-        field_separator=line[3:4].decode("ascii", "replace"),
+        field_separator=cut[-1].decode("ascii", "replace"),
         encoding_characters=fields[1],
         sending_application=fields[2],
         sending_facility=fields[3],
@@ -78,6 +77,25 @@ def header_of(raw: bytes) -> Header:
     )
 
 
+def marks_of(body: bytes) -> tuple[str, str, str]:
+    """MSH-1, MSH-2 and MSH-18 of what `locate_header` gave, as `header_of` would give them."""
+    cut = _cut(body)
+    if not cut:
+        return "", "", ""
+    declared = cut[17] if len(cut) > 18 else b""
+    return cut[-1].decode("ascii", "replace"), _plain(cut[1]), _plain(declared)
+
+
+def _cut(body: bytes) -> list[bytes]:
+    """The fields of MSH as bytes, `MSH` first and what follows MSH-19 in one, then the separator; [] without MSH."""
+    if not body.startswith(b"MSH") or len(body) < 4 or body[3] in b"\r\n":
+        return []
+    # 19 fields cannot need more, and a header without a line end must not cost a copy of 16 MiB.
+    line = body[:_MOST_LINE].split(b"\r", 1)[0].split(b"\n", 1)[0]
+    separator = line[3:4]
+    return [*line.split(separator, _FIELDS), separator]
+
+
 def locate_header(raw: bytes) -> bytes:
     """The message from its `MSH` on. Raises NotReadable(where="MSH"), or Unsupported for UTF-16 and UTF-32."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or (raw[:8].replace(b"\x00", b"") != raw[:8] and b"M\x00" in raw[:8]):
@@ -89,4 +107,6 @@ def locate_header(raw: bytes) -> bytes:
 
 
 def _plain(value: bytes) -> str:
+    if len(value) <= _MOST_FIELD and value.isascii() and (text := value.decode("ascii")).isprintable():
+        return text
     return _CONTROLS.sub("", value[:_MOST_FIELD].decode("ascii", "replace")).replace("\ufffd", "?")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from bridge.clock import Clock
 from bridge.hl7.mllp import FaultKind, Frame, FrameFault, FrameReader, State, write_frame
+from bridge.hl7.pace import Pace
 from bridge.log import work
 
 _CHUNK = 65536
@@ -26,7 +27,11 @@ _CHUNK = 65536
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """Bytes, seconds and numbers of connections. `message_seconds` runs from a message's first byte to its last."""
+    """Bytes, seconds and numbers of connections.
+
+    `message_seconds` runs from a message's first byte to its last, `ack_seconds` from there to its answer: a later one
+    is not sent, for the peer would take it for the answer to its next message. `messages_per_second` is an address's.
+    """
 
     message_bytes: int = 16 * 1024 * 1024
     message_seconds: float = 25.0
@@ -35,6 +40,8 @@ class ListenerLimits:
     send_seconds: float = 15.0
     handshake_seconds: float = 5.0
     linger_seconds: float = 5.0
+    ack_seconds: float = 60.0
+    messages_per_second: float = 0.0
     connections: int = 256
     connections_per_ip: int = 32
     lenient: bool = False
@@ -61,6 +68,7 @@ class _Connection:
     port: int
     number: int
     reader: FrameReader
+    quiet_since: float
     busy: bool = False
     names: tuple[str, ...] = ()
     thread: threading.Thread | None = field(default=None)
@@ -103,6 +111,7 @@ class MllpListener:
         self._logger = logging.getLogger(log_name)
         self._tls = tls
         self._admit = admit
+        self._pace = Pace(limits.messages_per_second)
         self._socket: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._connections: set[_Connection] = set()
@@ -173,13 +182,11 @@ class MllpListener:
 
     def _take(self, sock: socket.socket, host: str, port: int) -> None:
         reader = FrameReader(self._limits.message_bytes, self._limits.lenient)
-        one = _Connection(sock, host, port, next(self._numbers), reader)
+        one = _Connection(sock, host, port, next(self._numbers), reader, self._clock.monotonic())
         with self._lock:
-            full = len(self._connections) >= self._limits.connections
-            crowded = self._per_ip[host] >= self._limits.connections_per_ip
-            if full or crowded or (self._admit is not None and not self._admit(host)):
+            reason = self._no_place(host)
+            if reason:
                 self.counts["refused"] += 1
-                reason = "full" if full else "crowded" if crowded else "not admitted"
                 work(self._logger, "connection refused", logging.WARNING, peer=host, port=self.port, reason=reason)
                 sock.close()
                 return
@@ -194,6 +201,28 @@ class MllpListener:
         except RuntimeError:
             one.thread = None
             self._forget(one)
+
+    def _no_place(self, host: str) -> str:
+        """Why an address gets no connection now; '' when it gets one."""
+        if self._admit is not None and not self._admit(host):
+            return "not admitted"
+        if self._per_ip.get(host, 0) >= self._limits.connections_per_ip:
+            return "crowded"
+        if len(self._connections) >= self._limits.connections and not self._make_room(host):
+            return "full"
+        return ""
+
+    def _make_room(self, host: str) -> bool:
+        """The address with the most connections gives its quietest to one that has fewer: each peer keeps its share."""
+        crowd, most = self._per_ip.most_common(1)[0]
+        waiting = [one for one in self._connections if one.host == crowd and not one.busy]
+        if most <= self._per_ip.get(host, 0) + 1 or not waiting:
+            return False
+        quietest = min(waiting, key=lambda one: one.quiet_since)
+        self._give_up_place(quietest)
+        self.counts["displaced"] += 1
+        _shut(quietest.sock, socket.SHUT_RDWR)
+        return True
 
     def _serve(self, one: _Connection) -> None:
         try:
@@ -220,10 +249,11 @@ class MllpListener:
 
     def _converse(self, one: _Connection) -> None:
         """Read, handle, answer until either side ends. Deadlines run from the last answer or a message's start."""
-        reader, since, noise = one.reader, self._clock.monotonic(), 0
+        reader, noise = one.reader, 0
+        one.quiet_since = self._clock.monotonic()
         while not (self._ending.is_set() and not reader.in_frame):
             within = reader.in_frame
-            data = self._receive(one, since)
+            data = self._receive(one)
             if data is None:
                 self._count("late")
                 work(
@@ -251,13 +281,13 @@ class MllpListener:
                 if not going_on:
                     return
             if events or (reader.in_frame and not within):
-                since = self._clock.monotonic()
+                one.quiet_since = self._clock.monotonic()
 
-    def _receive(self, one: _Connection, since: float) -> bytes | None:
+    def _receive(self, one: _Connection) -> bytes | None:
         """Bytes, b'' at the end, None at a deadline."""
         limits, reader = self._limits, one.reader
         allowed = limits.message_seconds if reader.in_frame else limits.idle_seconds
-        left = since + allowed - self._clock.monotonic()
+        left = one.quiet_since + allowed - self._clock.monotonic()
         if reader.state is State.SAW_END:
             left = min(left, limits.end_seconds)
         if left <= 0:
@@ -270,6 +300,11 @@ class MllpListener:
 
     def _message(self, frame: Frame, one: _Connection) -> bool:
         self._count("messages")
+        delay = self._pace.delay(one.host, self._clock.monotonic())
+        if delay:
+            self._count("paced")
+            self._ending.wait(delay)
+        begun = self._clock.monotonic()
         try:
             replies = self._handle(frame.data, one.peer)
         except Exception:
@@ -278,6 +313,9 @@ class MllpListener:
             return False
         if replies is None:
             self._count("unanswered")
+            return False
+        if self._clock.monotonic() - begun > self._limits.ack_seconds:
+            self._count("answered too late")
             return False
         self._send(one, b"".join(map(write_frame, replies)))
         return True
@@ -311,6 +349,10 @@ class MllpListener:
         with contextlib.suppress(OSError):
             one.sock.close()
         with self._lock:
+            self._give_up_place(one)
+
+    def _give_up_place(self, one: _Connection) -> None:
+        if one in self._connections:
             self._connections.discard(one)
             self._per_ip[one.host] -= 1
             if self._per_ip[one.host] <= 0:

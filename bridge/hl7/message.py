@@ -8,13 +8,12 @@ would turn `\\E\\F\\E\\` into a delimiter, and an unescaped `<` has cost reports
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from bridge.errors import NotReadable
 from bridge.hl7 import charset
 from bridge.hl7.delimiters import PLAIN, Delimiters
-from bridge.hl7.header import Header, header_of, locate_header
+from bridge.hl7.header import Header, header_of, locate_header, marks_of
 
 NULL = '""'
 """The value that deletes (HL7 v2.5.1 2.5.3); an empty field changes nothing."""
@@ -31,35 +30,43 @@ _PATIENT_ONLY = frozenset({"NTE"})
 class Repetition:
     """One repetition of a field: components count from 1, `raw` still carries its escapes."""
 
-    __slots__ = ("_components", "_delimiters", "raw")
+    __slots__ = ("_delimiters", "_parts", "_plain", "raw")
 
     def __init__(self, raw: str, delimiters: Delimiters) -> None:
         self.raw = raw
         self._delimiters = delimiters
-        self._components: list[str] | None = None
+        self._parts: list[str] | None = None
 
-    def _split(self) -> list[str]:
-        if self._components is None:
-            mark = self._delimiters.component
-            self._components = self.raw.split(mark) if mark else [self.raw]
-        return self._components
+    def _cut(self) -> list[str]:
+        raw, marks = self.raw, self._delimiters
+        # Without escapes and subcomponents, as most are, what is cut is already the value.
+        self._plain = marks.escape not in raw and marks.subcomponent not in raw
+        self._parts = raw.split(marks.component) if marks.component else [raw]
+        return self._parts
 
     @property
     def components(self) -> int:
         """How many components there are, empty ones included."""
-        return len(self._split())
+        return len(self._parts or self._cut())
 
     @property
     def text(self) -> str:
         """The first component, decoded."""
         return self.get(1)
 
+    def values(self) -> list[str]:
+        """All components as `get` gives them; not to be changed."""
+        parts = self._parts or self._cut()
+        return parts if self._plain else [self.get(number) for number in range(1, len(parts) + 1)]
+
     def get(self, component: int, subcomponent: int = 0) -> str:
         """Decoded text, '' when absent. Subcomponent 0 is the first one, which is the whole of a simple component."""
-        parts = self._split()
+        parts = self._parts or self._cut()
         if not 0 < component <= len(parts):
             return ""
         value = parts[component - 1]
+        if self._plain and subcomponent < 2:
+            return value
         mark = self._delimiters.subcomponent
         if mark and mark in value:
             subs = value.split(mark)
@@ -77,39 +84,45 @@ class Repetition:
 class Segment:
     """One segment: `name`, and `number`, the line of the message where it begins (from 1)."""
 
-    __slots__ = ("_delimiters", "_fields", "_repetitions", "_text", "name", "number")
+    __slots__ = ("_delimiters", "_fields", "_repetitions", "name", "number", "text")
 
     def __init__(self, name: str, number: int, text: str, delimiters: Delimiters) -> None:
         self.name = name
         self.number = number
-        self._text = text
+        self.text = text
         self._delimiters = delimiters
         self._fields: list[str] | None = None
         self._repetitions: dict[int, tuple[Repetition, ...]] = {}
 
+    def _cut(self) -> list[str]:
+        fields = self.text.split(self._delimiters.field)
+        if self.name == "MSH":
+            # MSH-1 is the separator itself, so that all others count one higher (2.14.9.1).
+            fields.insert(1, self._delimiters.field)
+        self._fields = fields
+        return fields
+
     def raw_field(self, field: int) -> str:
         """The field as it was sent, escapes and repetitions included; '' when absent."""
-        if self._fields is None:
-            self._fields = self._text.split(self._delimiters.field)
-            if self.name == "MSH":
-                # MSH-1 is the separator itself, so that all others count one higher (2.14.9.1).
-                self._fields.insert(1, self._delimiters.field)
-        return self._fields[field] if 0 < field < len(self._fields) else ""
+        fields = self._fields or self._cut()
+        return fields[field] if 0 < field < len(fields) else ""
 
     def repetitions(self, field: int) -> tuple[Repetition, ...]:
         """All repetitions of a field, empty ones kept in their place; () when the field is absent or empty."""
         known = self._repetitions.get(field)
         if known is None:
-            raw = self.raw_field(field)
-            mark = self._delimiters.repetition
-            if not raw:
-                known = ()
-            elif self.name == "MSH" and field <= 2:
-                known = (Repetition(raw, PLAIN),)
-            else:
-                known = tuple(Repetition(one, self._delimiters) for one in (raw.split(mark) if mark else (raw,)))
-            self._repetitions[field] = known
+            fields = self._fields or self._cut()
+            raw = fields[field] if 0 < field < len(fields) else ""
+            known = self._repetitions[field] = self._repeated(raw, field) if raw else ()
         return known
+
+    def _repeated(self, raw: str, field: int) -> tuple[Repetition, ...]:
+        marks = self._delimiters
+        if field <= 2 and self.name == "MSH":
+            return (Repetition(raw, PLAIN),)
+        if marks.repetition and marks.repetition in raw:
+            return tuple([Repetition(one, marks) for one in raw.split(marks.repetition)])
+        return (Repetition(raw, marks),)
 
     def get(self, field: int, component: int = 1, subcomponent: int = 0) -> str:
         """The text of the first repetition; '' when absent."""
@@ -121,27 +134,39 @@ class Segment:
 
 
 class _Scope:
-    """A run of segments by name."""
+    """A run of segments by name; the index is made when somebody asks."""
 
     def __init__(self, segments: tuple[Segment, ...]) -> None:
         self.all_segments = segments
-        self._by_name: dict[str, list[Segment]] = {}
-        for segment in segments:
-            self._by_name.setdefault(segment.name, []).append(segment)
+        self._by_name: dict[str, tuple[Segment, ...]] = {}
 
     def segments(self, segment: str) -> tuple[Segment, ...]:
         """All segments of that name in this scope, in order."""
-        return tuple(self._by_name.get(segment, ()))
+        if not self._by_name:
+            self._index()
+        found = self._by_name.get(segment)
+        return self._elsewhere(segment) if found is None else found
+
+    def _index(self) -> None:
+        by_name: dict[str, list[Segment]] = {}
+        for segment in self.all_segments:
+            by_name.setdefault(segment.name, []).append(segment)
+        self._by_name = {name: tuple(segments) for name, segments in by_name.items()}
+
+    def _elsewhere(self, segment: str) -> tuple[Segment, ...]:
+        return ()
 
     def repetitions(self, segment: str, field: int) -> tuple[Repetition, ...]:
         """All repetitions of the field in the first such segment; () when segment or field is absent or empty."""
-        found = self.segments(segment)
+        found = self._by_name.get(segment)
+        if found is None:
+            found = self.segments(segment)
         return found[0].repetitions(field) if found else ()
 
     def get(self, segment: str, field: int, component: int = 1, subcomponent: int = 0) -> str:
         """The text of the first repetition in the first such segment; '' when absent."""
-        found = self.segments(segment)
-        return found[0].get(field, component, subcomponent) if found else ""
+        found = self.repetitions(segment, field)
+        return found[0].get(component, subcomponent) if found else ""
 
 
 class OrderGroup(_Scope):
@@ -155,20 +180,15 @@ class OrderGroup(_Scope):
         self._head = head
         self.patient_notes = patient_notes
 
-    def segments(self, segment: str) -> tuple[Segment, ...]:
-        own = super().segments(segment)
-        return own if own or segment in _PATIENT_ONLY else self._head.segments(segment)
+    def _elsewhere(self, segment: str) -> tuple[Segment, ...]:
+        found = () if segment in _PATIENT_ONLY else self._head.segments(segment)
+        self._by_name[segment] = found
+        return found
 
     def with_only(self, chosen: Segment) -> OrderGroup:
         """The same group with `chosen` as the only segment of its name: one step (IPC) at a time."""
         own = tuple(one for one in self.all_segments if one.name != chosen.name or one is chosen)
         return OrderGroup(own, self._head, self.patient_notes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    segments: tuple[Segment, ...]
-    warnings: tuple[str, ...]
 
 
 class Message(_Scope):
@@ -190,15 +210,13 @@ class Message(_Scope):
         bytes that do not decode) and Unsupported (`where` MSH-18: UTF-16 and the like).
         """
         body = locate_header(raw)
-        head = header_of(body)
-        delimiters = Delimiters.read(head.field_separator, head.encoding_characters)
-        by_mark = "UNICODE UTF-8" if raw.lstrip(b"\r\n\t ").startswith(b"\xef\xbb\xbf") else ""
-        declared = head.character_sets.split(delimiters.repetition) if delimiters.repetition else [head.character_sets]
-        characters = charset.choose(declared, override=charset_override, fallback=by_mark or charset_default)
-        text = characters.decode(body)
-        delimiters = delimiters.decoding(characters)
-        lines = _cut_lines(text, delimiters)
-        return cls(raw, lines.segments, characters, lines.warnings)
+        separator, encoding, declared = marks_of(body)
+        # Only where something stood before the header can it be a byte order mark.
+        marked = len(body) != len(raw) and raw.lstrip(b"\r\n\t ").startswith(b"\xef\xbb\xbf")
+        fallback = "UNICODE UTF-8" if marked else charset_default
+        delimiters = _delimiters(separator, encoding, declared, charset_override, fallback)
+        segments, warnings = _cut_lines(delimiters.characters.decode(body), delimiters)
+        return cls(raw, segments, delimiters.characters, warnings)
 
     @cached_property
     def header(self) -> Header:
@@ -323,34 +341,54 @@ class Message(_Scope):
         return tuple(OrderGroup(tuple(group), head, self.patient_notes) for group in groups)
 
 
-def _cut_lines(text: str, delimiters: Delimiters) -> _Lines:
-    """Lines to segments. What is no segment continues the one before it: kept, and reported by number."""
+@lru_cache(maxsize=256)
+def _delimiters(separator: str, encoding: str, declared: str, override: str, fallback: str) -> Delimiters:
+    """A feed's messages say the same in MSH-1, MSH-2 and MSH-18: understood once."""
+    delimiters = Delimiters.read(separator, encoding)
+    codes = declared.split(delimiters.repetition) if delimiters.repetition else [declared]
+    return delimiters.decoding(charset.choose(codes, override=override, fallback=fallback))
+
+
+@lru_cache(maxsize=64)
+def _begins(separator: str) -> re.Pattern[str]:
+    return re.compile(rf"[A-Z][A-Z0-9]{{2}}{re.escape(separator)}")
+
+
+def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
+    """Segments and warnings. A line that is no segment continues the one before it: kept, and reported by number."""
     warnings: list[str] = []
-    parts: list[tuple[str, int, list[str]]] = []
+    segments: list[Segment] = []
+    wrapped: dict[int, list[str]] = {}
     ordered = False
-    begins = re.compile(rf"[A-Z][A-Z0-9]{{2}}{re.escape(delimiters.field)}")
-    lines = text.replace("\r\n", "\r").replace("\n", "\r").split("\r")
-    for number, line in enumerate(lines, start=1):
-        if begins.match(line):
-            if parts and line.startswith("MSH"):
+    begins = _begins(delimiters.field).match
+    if "\n" in text:
+        text = text.replace("\r\n", "\r").replace("\n", "\r")
+    for number, line in enumerate(text.split("\r"), start=1):
+        if begins(line):
+            name = line[:3]
+            if name == "MSH" and segments:
                 raise NotReadable("two message headers in one frame", where="MSH", code=SEQUENCE)
-            ordered = ordered or line.startswith(("ORC", "OBR"))
-            if ordered and line.startswith("PID"):
+            if name in ("ORC", "OBR"):
+                ordered = True
+            elif ordered and name == "PID":
                 warnings.append(f"line {number}: a PID after an order; what follows is taken for prior results")
-            parts.append((line[:3], number, [line]))
-        elif line.strip(_JUNK):
-            warnings.append(f"line {number} is not a segment: taken as the rest of the {parts[-1][0]} before it")
-            parts[-1][2].append(_glue(parts[-1][2][-1], line, delimiters) + line)
+            segments.append(Segment(name, number, line, delimiters))
+        elif line and line.strip(_JUNK):
+            before = segments[-1]
+            warnings.append(f"line {number} is not a segment: taken as the rest of the {before.name} before it")
+            pieces = wrapped.setdefault(len(segments) - 1, [before.text])
+            pieces.append(_glue(pieces[-1], line, delimiters) + line)
+    for index, pieces in wrapped.items():
+        segments[index].text = "".join(pieces)
     if "\ufffd" in text:
         warnings.append("the sender has already replaced characters that it could not read (U+FFFD)")
-    segments: list[Segment] = []
-    for name, number, pieces in parts:
-        whole = "".join(pieces)
-        segments.append(Segment(name, number, whole, delimiters))
-        warnings.extend(f"line {number} ({name}): {word}" for word in delimiters.unread_escapes(whole))
+    if delimiters.may_keep_escapes(text):
+        for segment in segments:
+            words = delimiters.unread_escapes(segment.text)
+            warnings.extend(f"line {segment.number} ({segment.name}): {word}" for word in words)
     if len(warnings) > _MOST_WARNINGS:
         warnings[_MOST_WARNINGS:] = [f"and {len(warnings) - _MOST_WARNINGS} more"]
-    return _Lines(tuple(segments), tuple(warnings))
+    return tuple(segments), tuple(warnings)
 
 
 def _glue(before: str, line: str, delimiters: Delimiters) -> str:

@@ -1,4 +1,4 @@
-"""What a message says, in our words: ORM^O01, OMG^O19, OMI^O23 and ADT to `Reading`. It decides nothing.
+"""What a message says, in our words: ORM^O01, OMG^O19, OMI^O23, ORU^R01, SIU and ADT to `Reading`. It decides nothing.
 
 IHE RAD-2, RAD-3, RAD-4, RAD-13 (orders), RAD-1, RAD-12 (patients). The place of each value is in `mappings/hl7/`.
 """
@@ -6,23 +6,31 @@ IHE RAD-2, RAD-3, RAD-4, RAD-13 (orders), RAD-1, RAD-12 (patients). The place of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bridge.domain.identity import Identifier
+from bridge.domain.appointment import EVENTS as APPOINTMENT_EVENTS
 from bridge.domain.lifecycle import action_of
 from bridge.domain.message import Reading
 from bridge.domain.order import OrderRequest, ProcedureRequest, StepRequest
-from bridge.domain.patient import DELETED, PatientData, PatientEvent, PersonName, Visit
+from bridge.domain.patient import PatientData, Visit
 from bridge.errors import BadInput, BadValue, MissingField, NotReadable, TooLarge, Unsupported
 from bridge.hl7.message import SEQUENCE, Message
+from bridge.hl7.read_patients import (
+    PATIENT_EVENTS,
+    check_length,
+    read_patient,
+    read_patient_events,
+    read_visit,
+)
+from bridge.hl7.read_results import read_reports
+from bridge.hl7.read_schedule import read_appointments
 from bridge.mapping import Mappings
 from bridge.mapping.apply import Values
 from bridge.mapping.source import Focused, Source
 
 ORDER_TYPES = frozenset({"ORM", "OMG", "OMI"})
 ORDER_EVENTS = frozenset({"O01", "O19", "O23", ""})
-MERGES = frozenset({"A40", "A34", "A18"})
-PATIENT_EVENTS = frozenset({"A01", "A03", "A04", "A05", "A08", "A11", "A28", "A31"}) | MERGES
+REPORT_EVENTS = frozenset({"R01", ""})
 MOST_STEPS = 500
 """More groups and IPC than this in one message are no order but a fault of the sender."""
 
@@ -34,84 +42,43 @@ def read_message(message: Message, mappings: Mappings) -> Reading:
     """What the message says. What cannot be used comes back as `refusal`; no input raises."""
     warnings = list(message.warnings)
     try:
-        patient, orders = _route(message, mappings, warnings)
+        reading = _route(message, mappings, warnings)
     except BadInput as fault:
         return Reading(warnings=_distinct(warnings), refusal=fault)
-    return Reading(patient, orders, _distinct(warnings))
+    return replace(reading, warnings=_distinct(warnings))
 
 
 def _distinct(warnings: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(warnings))
 
 
-def _route(
-    message: Message, mappings: Mappings, warnings: list[str]
-) -> tuple[PatientEvent | None, tuple[OrderRequest, ...]]:
+def _route(message: Message, mappings: Mappings, warnings: list[str]) -> Reading:
     code, event = message.message_code, message.trigger_event
     if code in ORDER_TYPES:
         # MSH-9 of published samples says ORM where OMI is meant: the segments decide the rest.
-        if event not in ORDER_EVENTS:
-            raise Unsupported("an event that is not taken", where="MSH-9.2", code="unsupported-event")
-        return None, _read_orders(message, mappings, warnings)
+        _check_event(event, ORDER_EVENTS)
+        return Reading(orders=_read_orders(message, mappings, warnings))
+    if code == "ORU":
+        _check_event(event, REPORT_EVENTS)
+        return Reading(reports=read_reports(message, mappings, warnings))
+    if code == "SIU":
+        if event in APPOINTMENT_EVENTS:
+            return Reading(appointments=read_appointments(event, message, mappings, warnings))
+        warnings.append("a scheduling event without effect on imaging: ignored")
+        return Reading()
     if code == "ADT":
         event = event or message.get("EVN", 1).strip().upper()
         if event in PATIENT_EVENTS:
-            return _read_patient_event(event, message, mappings, warnings), ()
+            first, *further = read_patient_events(event, message, mappings, warnings)
+            return Reading(first, further_patients=tuple(further))
         warnings.append("an ADT event without effect on imaging: ignored")
-        return None, ()
+        return Reading()
     raise Unsupported("a message type that is not taken", where="MSH-9.1", code="unsupported-type")
 
 
-# ADT
-
-
-def _read_patient_event(event: str, message: Message, mappings: Mappings, warnings: list[str]) -> PatientEvent:
-    patient = read_patient(message, mappings, warnings)
-    prior: list[Identifier] = []
-    if event in MERGES:
-        if len({segment.raw_field(3) for segment in message.segments("PID")}) > 1:
-            raise NotReadable("several surviving patients in one merge", where="PID", code=SEQUENCE)
-        for source in merge_sources(message):
-            prior += mappings.merge.apply(source, warnings).identifiers("prior")
-    occurred = mappings.event.apply(message, warnings).moment("occurred")
-    visit = _visit(mappings.visit.apply(message, warnings))
-    return PatientEvent(event, patient, visit, tuple(dict.fromkeys(prior)), occurred)
-
-
-def merge_sources(message: Message) -> list[Source]:
-    """One view for each MRG; the message itself when there is none, so that the missing field is told."""
-    return [Focused(message, segment) for segment in message.segments("MRG")] or [message]
-
-
-def read_patient(message: Message, mappings: Mappings, warnings: list[str]) -> PatientData:
-    """PID as the mapping reads it. Raises MissingField(where="PID-3")."""
-    values = mappings.patient.apply(message, warnings)
-    name = values.get("name", "")
-    every = (
-        *values.identifiers("identifiers"),
-        *values.identifiers("external_identifiers"),
-        *values.identifiers("alternate_identifiers"),
-    )
-    # PID-2 often repeats a number of PID-3 without its type.
-    by_key: dict[tuple[str, str], Identifier] = {}
-    for one in every:
-        by_key.setdefault(one.key, one)
-        _check_length(one.value, 64, "a patient identifier", warnings)
-    return PatientData(
-        tuple(by_key.values()),
-        name if isinstance(name, PersonName) or name == DELETED else "",
-        values.text("birth_date"),
-        values.text("sex"),
-    )
-
-
-def _visit(values: Values) -> Visit:
-    return Visit(
-        values.identifier("admission"),
-        values.kept("patient_class"),
-        values.kept("location"),
-        values.name("referring_physician"),
-    )
+def _check_event(event: str, taken: frozenset[str]) -> None:
+    if event not in taken:
+        raise Unsupported("an event that is not taken", where="MSH-9.2", code="unsupported-event")
 
 
 # Orders
@@ -146,8 +113,9 @@ def order_sources(message: Message) -> Iterator[tuple[int, Source]]:
         steps = group.segments("IPC")
         if not steps:
             yield number, group
+        shared: dict[str, dict[str, object]] = {}
         for segment in steps:
-            yield number, Focused(group, segment)
+            yield number, Focused(group, segment, shared)
 
 
 def _read_orders(message: Message, mappings: Mappings, warnings: list[str]) -> tuple[OrderRequest, ...]:
@@ -160,7 +128,7 @@ def _read_orders(message: Message, mappings: Mappings, warnings: list[str]) -> t
     if not units:
         return ()
     patient = read_patient(message, mappings, warnings)
-    visit = _visit(mappings.visit.apply(message, warnings))
+    visit = read_visit(message, mappings, warnings)
     procedures: dict[tuple[object, ...], list[_Unit]] = {}
     for unit in units:
         procedures.setdefault(unit.key, []).append(unit)
@@ -190,6 +158,8 @@ def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[s
 
 def _first(of_all: list[Values]) -> Values:
     """For each field the first unit that says something."""
+    if len(of_all) == 1:
+        return of_all[0]
     merged = Values()
     for values in of_all:
         for name, value in values.items():
@@ -202,7 +172,7 @@ def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: lis
     order = _first([unit.order for unit in units])
     placer, filler, accession = (order.identifier(name) for name in ("placer", "filler", "accession"))
     for one, most, what in ((placer, 64, "ORC-2"), (filler, 64, "ORC-3"), (accession, 16, "the accession number")):
-        _check_length(one.value if one else "", most, what, warnings)
+        check_length(one.value if one else "", most, what, warnings)
     return OrderRequest(
         control=units[0].control,
         status=order.kept("status"),
@@ -229,7 +199,7 @@ def _procedure(units: list[_Unit], warnings: list[str]) -> ProcedureRequest:
     if len(uids) > 1:
         raise BadValue("two Study Instance UIDs for one requested procedure", where="ZDS-1")
     values = _first([unit.procedure for unit in units])
-    _check_length(values.kept("procedure_id"), 16, "the requested procedure id", warnings)
+    check_length(values.kept("procedure_id"), 16, "the requested procedure id", warnings)
     steps: dict[tuple[object, ...], list[_Unit]] = {}
     for unit in units:
         if unit.modality_sent or any(unit.step.values()):
@@ -251,9 +221,9 @@ def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
     values = _first([unit.step for unit in units])
     codes = [code for unit in units for code in unit.step.codes("protocol_codes")]
     titles = values.texts("station_ae_titles")
-    _check_length(values.kept("step_id"), 16, "the scheduled procedure step id", warnings)
+    check_length(values.kept("step_id"), 16, "the scheduled procedure step id", warnings)
     for title in titles:
-        _check_length(title, 16, "a station AE title", warnings)
+        check_length(title, 16, "a station AE title", warnings)
     return StepRequest(
         step_id=values.kept("step_id"),
         modality=values.kept("modality"),
@@ -266,9 +236,3 @@ def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
         protocol_codes=tuple(dict.fromkeys(codes)),
         performing_physician=values.name("performing_physician"),
     )
-
-
-def _check_length(value: str, most: int, what: str, warnings: list[str]) -> None:
-    """Kept whole: a shortened number matches another one's. Whether it can be used is workflow's to say (PS3.5 6.2)."""
-    if len(value) > most:
-        warnings.append(f"{what} is longer than the {most} characters of DICOM")

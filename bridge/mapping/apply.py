@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import DELETED, PersonName
-from bridge.errors import BadInput, BadValue, MissingField
+from bridge.errors import BadInput, MissingField
 from bridge.mapping.load import Mark
 from bridge.mapping.path import Path
-from bridge.mapping.source import Source
+from bridge.mapping.source import Focused, Source
 from bridge.mapping.tables import CodeTable, Row
-from bridge.mapping.transforms import Reader, Transform
+from bridge.mapping.transforms import Step, Transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +33,53 @@ class Rule:
 
     name: str
     paths: tuple[tuple[Path, Mark], ...]
+    steps: tuple[Step, ...]
     as_name: str
     transform: Transform
-    reader: Reader
     table: CodeTable | None
     required: bool
     type_1: bool
     source: str
     mark: Mark
 
+    def mentions(self, segment: str) -> bool:
+        """Whether a path begins with that segment."""
+        return any(path.segment == segment for path, _ in self.paths)
+
     def find(self, source: Source) -> Found | None:
         """The first path that holds something; None when none does. Never raises."""
-        for path, mark in self.paths:
-            if path.is_null(source):
-                where = str(path)
-                fault = MissingField(f"{where} cannot be deleted", where=where) if self.type_1 else None
-                return Found(path, mark, DELETED, fault)
+        for (path, mark), step in zip(self.paths, self.steps, strict=True):
             try:
-                value = self.reader(source, path)
-            except BadValue as fault:
-                return Found(path, mark, None, BadValue(f"{path} is {fault}", where=str(path)))
+                value = step(source)
+            except BadInput as fault:
+                return Found(path, mark, DELETED if isinstance(fault, MissingField) else None, fault)
             if value is not None:
                 return Found(path, mark, value)
         return None
 
     def read(self, source: Source, warnings: list[str]) -> object | None:
-        """The value; None when absent. Raises MissingField and BadValue as the rule asks."""
-        found = self.find(source)
-        if found is None:
-            if self.required:
-                where = str(self.paths[0][0]) if self.paths else self.name
-                raise MissingField(f"{where} is empty", where=where)
+        """What `find` finds, or None. Raises MissingField and BadValue as the rule asks."""
+        try:
+            for step in self.steps:
+                value = step(source)
+                if value is not None:
+                    if value == "":
+                        self._tell_unknown(source, warnings)
+                    return value
+        except BadInput as fault:
+            if self.type_1 or self.required:
+                raise
+            warnings.append(f"{fault}: left out")
             return None
-        if found.fault is None:
-            if found.value == "" and self.table and not self.row(source, found.path):
-                warnings.append(f"{found.path} is not in the table {self.table.name}")
-            return found.value
-        if self.type_1 or self.required:
-            raise found.fault
-        warnings.append(f"{found.fault}: left out")
+        if self.required:
+            where = str(self.paths[0][0]) if self.paths else self.name
+            raise MissingField(f"{where} is empty", where=where)
         return None
+
+    def _tell_unknown(self, source: Source, warnings: list[str]) -> None:
+        found = self.find(source)
+        if found and self.table and not self.row(source, found.path):
+            warnings.append(f"{found.path} is not in the table {self.table.name}")
 
     def sent(self, source: Source) -> str:
         """The sender's own word, as it stood before the table."""
@@ -133,15 +140,36 @@ class Section:
 
     name: str
     rules: tuple[Rule, ...]
+    by_name: dict[str, Rule] = field(init=False, compare=False)
+    by_segment: dict[str, tuple[Rule, ...]] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {rule.name: rule for rule in self.rules})
+        names = {path.segment for rule in self.rules for path, _ in rule.paths}
+        by_segment = {name: tuple(rule for rule in self.rules if rule.mentions(name)) for name in names}
+        object.__setattr__(self, "by_segment", by_segment)
 
     def apply(self, source: Source, warnings: list[str]) -> Values:
         """Raises MissingField and BadValue (`where` is the path); lesser faults are appended to `warnings`."""
+        if not isinstance(source, Focused) or source.shared is None:
+            return self._run(self.rules, source, warnings)
+        depending = self.by_segment.get(source.focus, ())
+        common = source.shared.get(self.name)
+        if common is not None:
+            return Values(common | self._run(depending, source, warnings))
+        values = self._run(self.rules, source, warnings)
+        narrowed = {rule.name for rule in depending}
+        source.shared[self.name] = {name: value for name, value in values.items() if name not in narrowed}
+        return values
+
+    @staticmethod
+    def _run(rules: tuple[Rule, ...], source: Source, warnings: list[str]) -> Values:
         values = Values()
-        for rule in self.rules:
+        for rule in rules:
             value = rule.read(source, warnings)
             if value is not None:
                 values[rule.name] = value
         return values
 
     def rule(self, name: str) -> Rule | None:
-        return next((rule for rule in self.rules if rule.name == name), None)
+        return self.by_name.get(name)

@@ -30,9 +30,14 @@ class Mappings:
     visit: Section
     event: Section
     merge: Section
+    moved: Section
     order: Section
     procedure: Section
     step: Section
+    report: Section
+    observation: Section
+    appointment: Section
+    slot: Section
     tables: dict[str, CodeTable]
 
     @classmethod
@@ -65,13 +70,12 @@ class Mappings:
 def _compile(row: RuleText, context: MappingContext, tables: dict[str, CodeTable]) -> Rule:
     transform = TRANSFORMS[row.transform]
     table = tables[row.table] if row.table else None
-    reader = transform.make(context, table)
     return Rule(
         row.name,
         row.paths,
+        tuple(transform.step(context, table, path, type_1=row.type_1) for path, _ in row.paths),
         row.transform,
         transform,
-        reader,
         table,
         row.required,
         row.type_1,

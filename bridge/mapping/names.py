@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.domain.patient import DELETED, PersonName
+from bridge.mapping.path import one_line
 from bridge.mapping.source import Repetition
 
 _NOT_IN_A_PART = str.maketrans(dict.fromkeys("^=\\", " "))
@@ -17,11 +18,21 @@ _GROUPS = {"A": 0, "": 0, "I": 1, "P": 2}
 
 def _clean(text: str) -> str:
     """A part without the marks that mean something in a PN, on one line."""
-    return "" if text == DELETED else " ".join(text.translate(_NOT_IN_A_PART).split())
+    if text.isalnum() or not text:
+        return text
+    if "^" in text or "=" in text or "\\" in text:
+        text = text.translate(_NOT_IN_A_PART)
+    return "" if text == DELETED else one_line(text)
 
 
-def _group(family: str, given: str, middle: str, suffix: str, prefix: str) -> str:
-    return "^".join(_clean(part) for part in (family, given, middle, prefix, suffix)).rstrip("^")
+def _at(values: list[str], component: int) -> str:
+    return values[component - 1] if component <= len(values) else ""
+
+
+def _group(parts: list[str]) -> str:
+    """Family, given, middle, suffix, prefix, as HL7 has them."""
+    family, given, middle, suffix, prefix = map(_clean, [*parts[:5], "", "", "", "", ""][:5])
+    return f"{family}^{given}^{middle}^{prefix}^{suffix}".rstrip("^")
 
 
 def _whole(groups: dict[int, str]) -> PersonName | None:
@@ -34,22 +45,22 @@ def read_person(repetitions: Sequence[Repetition]) -> PersonName | None:
     Repetitions that name no type count as legal unless one says `L` of itself; aliases, maiden names and the like
     are used only when there is nothing else, and then the first of them alone.
     """
-    written = [one for one in repetitions if _group(*(one.get(c) for c in range(1, 6)))]
-    for one in written:
-        if any("=" in one.get(c) for c in range(1, one.components + 1)):
-            return _dicom_style(one)
-    legal = [one for one in written if one.get(7) == "L"] + [one for one in written if not one.get(7)]
+    written = [(values, group) for one in repetitions if (group := _group(values := one.values()))]
+    for values, _ in written:
+        if "=" in "".join(values):
+            return _dicom_style(values)
+    legal = [one for one in written if _at(one[0], 7) == "L"] + [one for one in written if not _at(one[0], 7)]
     groups: dict[int, str] = {}
-    for one in legal or written[:1]:
-        place = _GROUPS.get(one.get(8))
-        if place is not None and place not in groups:
-            groups[place] = _group(*(one.get(c) for c in range(1, 6)))
+    for values, group in legal or written[:1]:
+        place = _GROUPS.get(_at(values, 8))
+        if place is not None:
+            groups.setdefault(place, group)
     return _whole(groups)
 
 
-def _dicom_style(one: Repetition) -> PersonName | None:
+def _dicom_style(values: list[str]) -> PersonName | None:
     """A PN put into PID-5 as it is, `Yamada^Tarou=山田^太郎`: its parts are in DICOM's order already."""
-    text = "^".join(one.get(c) for c in range(1, one.components + 1))
+    text = "^".join(values)
     groups = ["^".join(_clean(p) for p in group.split("^")[:5]).rstrip("^") for group in text.split("=")[:3]]
     return _whole(dict(enumerate(groups)))
 
@@ -58,10 +69,10 @@ def read_provider(repetitions: Sequence[Repetition]) -> PersonName | None:
     """XCN: the first person named; further repetitions count only as other groups (XCN-15) of that person."""
     groups: dict[int, str] = {}
     for one in repetitions:
-        group = _group(*(one.get(c) for c in range(2, 7)))
-        place = _GROUPS.get(one.get(15))
-        if group and place is not None and place not in groups and one.get(1) == repetitions[0].get(1):
-            groups[place] = group
+        values = one.values()
+        group, place = _group(values[1:6]), _GROUPS.get(_at(values, 15))
+        if group and place is not None and values[0] == repetitions[0].get(1):
+            groups.setdefault(place, group)
     return _whole(groups)
 
 
@@ -70,7 +81,7 @@ def read_cn(repetitions: Sequence[Repetition]) -> PersonName | None:
     if not repetitions:
         return None
     first = repetitions[0]
-    group = _group(*(first.get(1, s) for s in range(2, 7)))
+    group = _group([first.get(1, number) for number in range(2, 7)])
     if group:
         return PersonName(group)
     return None if first.get(2).isdigit() else read_provider(repetitions[:1])

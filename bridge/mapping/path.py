@@ -43,9 +43,10 @@ class Path:
 
     def everywhere(self, source: Source) -> tuple[Repetition, ...]:
         """The repetitions that the path names, of every such segment (NTE, AL1)."""
-        return tuple(
-            one for segment in source.segments(self.segment) for one in self._named(segment.repetitions(self.field))
-        )
+        segments = source.segments(self.segment)
+        if len(segments) == 1:
+            return self._named(segments[0].repetitions(self.field))
+        return tuple([one for segment in segments for one in self._named(segment.repetitions(self.field))])
 
     def _named(self, all_of_them: tuple[Repetition, ...]) -> tuple[Repetition, ...]:
         return all_of_them[self.repetition - 1 : self.repetition] if self.repetition else all_of_them
@@ -59,21 +60,31 @@ class Path:
         found = self.repetitions(source)
         return self.value(found[0]) if found else ""
 
-    def is_null(self, source: Source) -> bool:
-        """Whether the sender wrote the null there (HL7 v2.5.1 2.5.3)."""
-        found = self.repetitions(source)
-        if not found or len(found) > 1:
+    def is_null(self, found: tuple[Repetition, ...]) -> bool:
+        """Whether the null is all that the sender wrote in these repetitions (HL7 v2.5.1 2.5.3)."""
+        if len(found) != 1:
             return False
         first = found[0]
         if self.component and first.get(self.component, self.subcomponent).strip() == DELETED:
             return True
-        whole = first.get(1).strip() == DELETED
-        return whole and not any(first.get(c) for c in range(2, first.components + 1))
+        whole, *rest = first.values()
+        return whole.strip() == DELETED and not any(rest)
 
 
 def part(repetition: Repetition, component: int, subcomponent: int = 0) -> str:
     """A component on one line, without padding and control characters; '' when absent or null."""
     value = repetition.get(component, subcomponent)
-    if not value.isalnum():
-        value = " ".join(value.translate(_CONTROLS).split())
+    if value.isalnum() or not value:
+        return value
+    if not value.isprintable():
+        value = value.translate(_CONTROLS)
+    value = one_line(value)
     return "" if value == DELETED else value
+
+
+def one_line(text: str) -> str:
+    """Single blanks in place of any white space, none at the ends."""
+    # Of all white space only the blank is printable: what is so, and has no blank to spare, stays as it is.
+    if text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":
+        return text
+    return " ".join(text.split())

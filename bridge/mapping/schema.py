@@ -24,12 +24,15 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
         },
         "visit": {
             "admission": Kind.IDENTIFIER,
+            "account": Kind.IDENTIFIER,
+            "alternate": Kind.IDENTIFIER,
             "patient_class": Kind.TEXT,
             "location": Kind.TEXT,
             "referring_physician": Kind.NAME,
         },
         "event": {"occurred": Kind.INSTANT},
         "merge": {"prior": Kind.IDENTIFIERS},
+        "moved": {"account": Kind.IDENTIFIER, "visit": Kind.IDENTIFIER, "alternate": Kind.IDENTIFIER},
     },
     "hl7/order": {
         "order": {
@@ -70,6 +73,31 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
             "protocol_codes": Kind.CODES,
             "performing_physician": Kind.NAME,
         },
+    },
+    "hl7/report": {
+        "report": {
+            "placer": Kind.IDENTIFIER,
+            "filler": Kind.IDENTIFIER,
+            "accession": Kind.IDENTIFIER,
+            "study_instance_uid": Kind.TEXT,
+            "status": Kind.TEXT,
+            "code": Kind.CODE,
+            "interpreter": Kind.NAME,
+            "issued": Kind.INSTANT,
+            "sent": Kind.INSTANT,
+        },
+        "observation": {"part": Kind.TEXT, "document_type": Kind.TEXT},
+    },
+    "hl7/appointment": {
+        "appointment": {
+            "placers": Kind.IDENTIFIERS,
+            "fillers": Kind.IDENTIFIERS,
+            "appointment_placers": Kind.IDENTIFIERS,
+            "appointment_fillers": Kind.IDENTIFIERS,
+            "start": Kind.LOCAL,
+            "occurred": Kind.INSTANT,
+        },
+        "slot": {"start": Kind.LOCAL},
     },
 }
 """File -> section -> field -> what it takes."""
@@ -124,7 +152,7 @@ class Checker:
                 self.fault(mark, f"{what} '{key}' is not known; known are {', '.join(known)}")
 
     def file(self, name: str, root: Mapping, tables: dict[str, CodeTable]) -> dict[str, tuple[RuleText, ...]]:
-        """The sections of `hl7/order` or `hl7/patient`."""
+        """The sections of `hl7/order`, `hl7/patient`, `hl7/report` or `hl7/appointment`."""
         sections = FIELDS[name]
         self.known_keys(root, tuple(sections), "the section")
         checked: dict[str, tuple[RuleText, ...]] = {}

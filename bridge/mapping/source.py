@@ -20,6 +20,9 @@ class Repetition(Protocol):
     def raw(self) -> str:
         """The whole repetition as sent, escapes and all."""
 
+    def values(self) -> list[str]:
+        """Every component as `get` gives it; not to be changed."""
+
     def get(self, component: int, subcomponent: int = 0) -> str:
         """'' when absent. Subcomponent 0 is the component itself, or its first subcomponent when it has several."""
 
@@ -48,16 +51,26 @@ class Source(Protocol):
 
 
 class Focused:
-    """A source in which one repeating segment (IPC, MRG) is narrowed to a single one of its kind."""
+    """A source in which one repeating segment (IPC, MRG) is narrowed to a single one of its kind.
 
-    def __init__(self, source: Source, segment: Segment) -> None:
+    `shared`, when several views of one source are given the same one, keeps the values that do not depend on which
+    segment a view is narrowed to, by section.
+    """
+
+    def __init__(self, source: Source, segment: Segment, shared: dict[str, dict[str, object]] | None = None) -> None:
+        self.focus = segment.name
+        self.shared = shared
         self._source = source
-        self._segment = segment
+        self._by_name: dict[str, tuple[Segment, ...]] = {segment.name: (segment,)}
 
     def repetitions(self, segment: str, field: int) -> tuple[Repetition, ...]:
-        if segment == self._segment.name:
-            return self._segment.repetitions(field)
-        return self._source.repetitions(segment, field)
+        found = self._by_name.get(segment)
+        if found is None:
+            found = self.segments(segment)
+        return found[0].repetitions(field) if found else ()
 
     def segments(self, segment: str) -> tuple[Segment, ...]:
-        return (self._segment,) if segment == self._segment.name else self._source.segments(segment)
+        found = self._by_name.get(segment)
+        if found is None:
+            found = self._by_name[segment] = self._source.segments(segment)
+        return found

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bridge.mapping.load import Mark
+
+_MOST_REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,14 @@ class CodeTable:
         self.source = source
         self.keep_unknown = keep_unknown
         self._rows = {folded_key(row.sent): row for row in rows}
+        # A feed's words are few. Nothing long is remembered.
+        self._remembered = lru_cache(maxsize=512)(self._row)
 
     def row(self, text: str) -> Row | None:
         """The row that `text` meets, or None."""
+        return self._remembered(text) if len(text) <= _MOST_REMEMBERED else self._row(text)
+
+    def _row(self, text: str) -> Row | None:
         return self._rows.get(folded_key(text))
 
     def get(self, text: str) -> str:

@@ -12,6 +12,8 @@ _DTM = re.compile(
     r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6})\d*)?)?)?)?)?)?([+-]\d{4})?", re.ASCII
 )
 
+_OFFSET = re.compile(r"[+-]\d{4}", re.ASCII)
+
 
 def read_date(text: str) -> str | None:
     """YYYYMMDD from a DT or DTM; None when it names only a month or a year. Raises BadValue for what is no date."""
@@ -30,6 +32,21 @@ def read_date(text: str) -> str | None:
 
 def _read(text: str) -> datetime:
     """Naive without an offset, aware with one; a bare date is its midnight. Raises BadValue."""
+    return _usual(text) or _any_precision(text)
+
+
+def _usual(text: str) -> datetime | None:
+    """To the second, as nearly all senders write; None for every other form and for what is no moment."""
+    seconds, offset = text[:14], text[14:]
+    if seconds.isdecimal() and text.isascii() and (not offset or _OFFSET.fullmatch(offset)) and text[8:10] < "24":
+        try:
+            return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
+        except ValueError:
+            pass
+    return None
+
+
+def _any_precision(text: str) -> datetime:
     found = _DTM.fullmatch(text)
     if not found or found.group(3) is None:
         raise BadValue("not a time of at least a day")

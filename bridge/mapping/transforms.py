@@ -1,7 +1,8 @@
 """The closed list of transforms: each turns one path of a message into one value of ours.
 
-A transform answers None when there is nothing at its path (the next path is then tried) and raises BadValue for what
-cannot be. It is made once, with the site's context and its table, and then called for every message.
+A transform is made once for a row of the mapping, with its path, its table and the site's context, and then called
+for every message with the repetitions found there, at least one. It answers None when they say nothing (the next path
+is then tried) and raises BadValue for what cannot be.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from enum import Enum
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
-from bridge.errors import BadValue
+from bridge.domain.patient import DELETED
+from bridge.errors import BadValue, MissingField
 from bridge.mapping import names, times
 from bridge.mapping.context import MappingContext
 from bridge.mapping.path import Path, part
@@ -22,8 +24,10 @@ from bridge.mapping.source import Repetition, Segment, Source
 from bridge.mapping.tables import CodeTable
 from bridge.uids import is_uid
 
-Reader = Callable[[Source, Path], object | None]
-Maker = Callable[[MappingContext, CodeTable | None], Reader]
+Found = tuple[Repetition, ...]
+Reader = Callable[[Found], object | None]
+Maker = Callable[[MappingContext, CodeTable | None, Path], Reader]
+Step = Callable[[Source], object | None]
 
 
 class Kind(Enum):
@@ -40,102 +44,131 @@ class Kind(Enum):
     INSTANT = "an instant"
 
 
+def _first(source: Source, path: Path, _: CodeTable | None) -> Found:
+    return path.repetitions(source)
+
+
+def _every(source: Source, path: Path, _: CodeTable | None) -> Found:
+    return path.everywhere(source)
+
+
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """`looks_up` gives the text that is looked for in the table, None when the transform takes no table."""
+    """`looks_up` gives the text that is looked for in the table, None when the transform takes no table; `gather`
+    gives what the transform is called with: the repetitions of the first such segment, if nothing else is said."""
 
     kind: Kind
     make: Maker
     looks_up: Callable[[Source, Path, CodeTable], str] | None = None
     needs_table: bool = False
+    gather: Callable[[Source, Path, CodeTable | None], Found] = _first
+
+    def step(self, context: MappingContext, table: CodeTable | None, path: Path, *, type_1: bool = False) -> Step:
+        """One path of a row, ready for any message: the value, None for nothing, `DELETED` for the HL7 null.
+
+        The step raises BadValue, and MissingField for the null where `type_1` forbids it; `where` is the path.
+        """
+        read, gather = self.make(context, table, path), self.gather
+        segment, field, where = path.segment, path.field, str(path)
+        direct = gather is _first and not path.repetition
+
+        def step(source: Source) -> object | None:
+            found = source.repetitions(segment, field) if direct else gather(source, path, table)
+            if not found:
+                return None
+            if DELETED in found[0].raw and path.is_null(found):
+                if type_1:
+                    raise MissingField(f"{where} cannot be deleted", where=where)
+                return DELETED
+            try:
+                return read(found)
+            except BadValue as fault:
+                raise BadValue(f"{where} is {fault}", where=where) from None
+
+        return step
 
 
-def _text(_: MappingContext, table: CodeTable | None) -> Reader:
+def _text(_: MappingContext, table: CodeTable | None, path: Path) -> Reader:
+    component, subcomponent = path.component or 1, path.subcomponent
     if table is None:
-        return lambda source, path: path.text(source) or None
+        return lambda found: part(found[0], component, subcomponent) or None
 
-    def coded(source: Source, path: Path) -> str | None:
-        text = path.text(source)
+    def coded(found: Found) -> str | None:
+        text = part(found[0], component, subcomponent)
         return table.get(text) if text else None
 
     return coded
 
 
-def _any_code(_: MappingContext, table: CodeTable | None) -> Reader:
-    def read(source: Source, path: Path) -> str | None:
-        return table.get(_known(source, path, table)) or None if table else None
+def _any_code(_: MappingContext, table: CodeTable | None, path: Path) -> Reader:
+    def read(found: Found) -> str | None:
+        row = table.row(_known(found, path, table)) if table else None
+        return row.ours or None if row else None
 
     return read
 
 
-def _known(source: Source, path: Path, table: CodeTable) -> str:
+def _known(found: Found, path: Path, table: CodeTable) -> str:
     """The first of all repetitions that the table knows."""
-    texts = (path.value(one) for one in path.everywhere(source))
-    return next((text for text in texts if text and table.row(text)), "")
+    for one in found:
+        text = path.value(one)
+        if text and table.row(text):
+            return text
+    return ""
 
 
-def _words(repetition: Repetition, path: Path) -> str:
+def _words(repetition: Repetition, at: int) -> str:
     """The text of a CE, else its code (2A.3)."""
-    at = path.component or 1
     return part(repetition, at + 1) or part(repetition, at)
 
 
-def _code_text(_: MappingContext, __: CodeTable | None) -> Reader:
-    return lambda source, path: next(filter(None, (_words(r, path) for r in path.repetitions(source))), None)
+def _code_text(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+    at = path.component or 1
+    return lambda found: next(filter(None, (_words(one, at) for one in found)), None)
 
 
 def _distinct(values: list[str]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(filter(None, values))) or None
 
 
-def _texts(_: MappingContext, __: CodeTable | None) -> Reader:
-    return lambda source, path: _distinct([path.value(one) for one in path.everywhere(source)])
+def _texts(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+    return lambda found: _distinct([path.value(one) for one in found])
 
 
-def _code_texts(_: MappingContext, __: CodeTable | None) -> Reader:
-    return lambda source, path: _distinct([_words(one, path) for one in path.everywhere(source)])
+def _code_texts(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+    at = path.component or 1
+    return lambda found: _distinct([_words(one, at) for one in found])
 
 
-def _joined(_: MappingContext, __: CodeTable | None) -> Reader:
-    def read(source: Source, path: Path) -> str | None:
-        for one in path.repetitions(source)[:1]:
-            return " ".join(filter(None, (part(one, c) for c in range(1, one.components + 1)))) or None
-        return None
-
-    return read
+def _joined(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+    return lambda found: (
+        " ".join(filter(None, [part(found[0], number) for number in range(1, found[0].components + 1)])) or None
+    )
 
 
-def _lines(_: MappingContext, __: CodeTable | None) -> Reader:
-    return lambda source, path: "\n".join(one.get(1) for one in path.everywhere(source)).strip() or None
-
-
-def _date(_: MappingContext, __: CodeTable | None) -> Reader:
-    def read(source: Source, path: Path) -> str | None:
-        text = path.text(source)
-        return times.read_date(text) if text else None
+def _lines(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+    def read(found: Found) -> str | None:
+        return "\n".join(["" if (text := one.get(1)) == DELETED else text for one in found]).strip() or None
 
     return read
 
 
-def _local_time(context: MappingContext, _: CodeTable | None) -> Reader:
-    def read(source: Source, path: Path) -> object | None:
-        text = path.text(source)
-        return times.read_local(text, context.zone) if text else None
+def _timed(read: Callable[[str, MappingContext], object | None]) -> Maker:
+    def make(context: MappingContext, _: CodeTable | None, path: Path) -> Reader:
+        component, subcomponent = path.component or 1, path.subcomponent
 
-    return read
+        def reader(found: Found) -> object | None:
+            text = part(found[0], component, subcomponent)
+            return read(text, context) if text else None
 
+        return reader
 
-def _instant(context: MappingContext, _: CodeTable | None) -> Reader:
-    def read(source: Source, path: Path) -> object | None:
-        text = path.text(source)
-        return times.read_instant(text, context.zone) if text else None
-
-    return read
+    return make
 
 
-def _uid(_: MappingContext, __: CodeTable | None) -> Reader:
-    def read(source: Source, path: Path) -> str | None:
-        text = path.text(source)
+def _uid(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+    def read(found: Found) -> str | None:
+        text = path.value(found[0])
         if text and not is_uid(text):
             raise BadValue("not a UID")
         return text or None
@@ -143,16 +176,8 @@ def _uid(_: MappingContext, __: CodeTable | None) -> Reader:
     return read
 
 
-def _person_name(_: MappingContext, __: CodeTable | None) -> Reader:
-    return lambda source, path: names.read_person(path.repetitions(source))
-
-
-def _provider_name(_: MappingContext, __: CodeTable | None) -> Reader:
-    return lambda source, path: names.read_provider(path.repetitions(source))
-
-
-def _cn_name(_: MappingContext, __: CodeTable | None) -> Reader:
-    return lambda source, path: names.read_cn(path.repetitions(source))
+def _person(read: Reader) -> Maker:
+    return lambda context, table, path: read
 
 
 # An identifier of these types (table 0203) without an authority is taken for one of the default authority.
@@ -168,7 +193,7 @@ def _cx(one: Repetition, context: MappingContext, default: str) -> Identifier | 
     return Identifier(value, issuer or (default if kind in _OWN_TYPES else ""), kind)
 
 
-def _patient_identifiers(context: MappingContext, _: CodeTable | None) -> Reader:
+def _patient_identifiers(context: MappingContext, _: CodeTable | None, __: Path) -> Reader:
     preferred = context.preferred_patient_issuer
 
     def rank(one: Identifier) -> int:
@@ -176,38 +201,43 @@ def _patient_identifiers(context: MappingContext, _: CodeTable | None) -> Reader
             return 0
         return 1 if one.type in ("MR", "PI") else 2
 
-    def read(source: Source, path: Path) -> tuple[Identifier, ...] | None:
-        found = (_cx(one, context, context.default_patient_issuer) for one in path.repetitions(source))
-        return tuple(dict.fromkeys(sorted(filter(None, found), key=rank))) or None
+    def read(found: Found) -> tuple[Identifier, ...] | None:
+        every = [_cx(one, context, context.default_patient_issuer) for one in found]
+        return tuple(dict.fromkeys(sorted(filter(None, every), key=rank))) or None
 
     return read
 
 
-def _cx_identifier(context: MappingContext, _: CodeTable | None) -> Reader:
-    return lambda source, path: next(filter(None, (_cx(one, context, "") for one in path.repetitions(source))), None)
+def _cx_identifier(context: MappingContext, _: CodeTable | None, __: Path) -> Reader:
+    return lambda found: next(filter(None, (_cx(one, context, "") for one in found)), None)
+
+
+def _ei(one: Repetition, context: MappingContext, default: str) -> Identifier | None:
+    """EI: value, namespace, universal id and its type."""
+    value = part(one, 1)
+    if not value:
+        return None
+    return Identifier(value, context.issuers.canonical(part(one, 2), part(one, 3), part(one, 4)) or default)
 
 
 def _entity(default_of: Callable[[MappingContext], str]) -> Maker:
-    """EI: value, namespace, universal id and its type."""
-
-    def make(context: MappingContext, _: CodeTable | None) -> Reader:
+    def make(context: MappingContext, _: CodeTable | None, __: Path) -> Reader:
         default = default_of(context)
-
-        def read(source: Source, path: Path) -> Identifier | None:
-            for one in path.repetitions(source)[:1]:
-                if value := part(one, 1):
-                    issuer = context.issuers.canonical(part(one, 2), part(one, 3), part(one, 4))
-                    return Identifier(value, issuer or default)
-            return None
-
-        return read
+        return lambda found: _ei(found[0], context, default)
 
     return make
 
 
-def _read_code(one: Repetition, path: Path, table: CodeTable | None) -> Code | None:
+def _entities(default_of: Callable[[MappingContext], str]) -> Maker:
+    def make(context: MappingContext, _: CodeTable | None, __: Path) -> Reader:
+        default = default_of(context)
+        return lambda found: tuple(dict.fromkeys(filter(None, [_ei(one, context, default) for one in found]))) or None
+
+    return make
+
+
+def _read_code(one: Repetition, at: int, table: CodeTable | None) -> Code | None:
     """A triplet of a CE (2A.3) that begins at the path's component: 1, or 4 for the alternate one."""
-    at = path.component or 1
     value, meaning, scheme = part(one, at), part(one, at + 1), part(one, at + 2)
     return Code(value, table.get(scheme) if table else scheme, meaning or value) if value else None
 
@@ -218,18 +248,14 @@ def _scheme(source: Source, path: Path, _: CodeTable) -> str:
     return ""
 
 
-def _code(_: MappingContext, table: CodeTable | None) -> Reader:
-    return lambda source, path: next(
-        filter(None, (_read_code(one, path, table) for one in path.repetitions(source))), None
-    )
+def _code(_: MappingContext, table: CodeTable | None, path: Path) -> Reader:
+    at = path.component or 1
+    return lambda found: next(filter(None, (_read_code(one, at, table) for one in found)), None)
 
 
-def _codes(_: MappingContext, table: CodeTable | None) -> Reader:
-    def read(source: Source, path: Path) -> tuple[Code, ...] | None:
-        found = (_read_code(one, path, table) for one in path.repetitions(source))
-        return tuple(dict.fromkeys(filter(None, found))) or None
-
-    return read
+def _codes(_: MappingContext, table: CodeTable | None, path: Path) -> Reader:
+    at = path.component or 1
+    return lambda found: tuple(dict.fromkeys(filter(None, [_read_code(one, at, table) for one in found]))) or None
 
 
 _NUMBER = re.compile(r"\d{1,6}(?:[.,]\d{1,6})?", re.ASCII)
@@ -251,13 +277,16 @@ def _observed(source: Source, table: CodeTable | None, what: str) -> tuple[Segme
 def _measure(what: str, units: dict[str, str], most: int) -> Transform:
     """OBX-5 with OBX-6 (UCUM or the usual word) in DICOM's unit, as a DS."""
 
-    def make(_: MappingContext, table: CodeTable | None) -> Reader:
-        def read(source: Source, path: Path) -> str | None:
-            found = _observed(source, table, what)
-            values = found[0].repetitions(path.field) if found else ()
-            if not found or not values or not (text := path.value(values[0])):
+    def gather(source: Source, path: Path, table: CodeTable | None) -> Found:
+        found = _observed(source, table, what)
+        value = found[0].repetitions(path.field)[:1] if found else ()
+        return (*value, *found[0].repetitions(6)[:1]) if found and value else ()
+
+    def make(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+        def read(found: Found) -> str | None:
+            if not (text := path.value(found[0])):
                 return None
-            unit = next((part(one, 1) for one in found[0].repetitions(6)), "").casefold()
+            unit = part(found[1], 1).casefold() if len(found) > 1 else ""
             if not _NUMBER.fullmatch(text) or unit not in units:
                 raise BadValue("not a number with a known unit")
             amount = Decimal(text.replace(",", ".")) * Decimal(units[unit])
@@ -271,31 +300,35 @@ def _measure(what: str, units: dict[str, str], most: int) -> Transform:
         found = _observed(source, table, what)
         return found[1] if found else ""
 
-    return Transform(Kind.TEXT, make, looks_up, needs_table=True)
+    return Transform(Kind.TEXT, make, looks_up, needs_table=True, gather=gather)
 
 
 TRANSFORMS: dict[str, Transform] = {
     "text": Transform(Kind.TEXT, _text, lambda source, path, _: path.text(source)),
-    "any_code": Transform(Kind.TEXT, _any_code, _known, needs_table=True),
+    "any_code": Transform(
+        Kind.TEXT, _any_code, lambda source, path, table: _known(path.everywhere(source), path, table), True, _every
+    ),
     "code_text": Transform(Kind.TEXT, _code_text),
     "joined": Transform(Kind.TEXT, _joined),
-    "lines": Transform(Kind.TEXT, _lines),
-    "date": Transform(Kind.TEXT, _date),
+    "lines": Transform(Kind.TEXT, _lines, gather=_every),
+    "date": Transform(Kind.TEXT, _timed(lambda text, _: times.read_date(text))),
     "uid": Transform(Kind.TEXT, _uid),
     "weight_kg": _measure("weight", _KILOGRAMS, 1000),
     "size_m": _measure("size", _METRES, 4),
-    "texts": Transform(Kind.TEXTS, _texts),
-    "code_texts": Transform(Kind.TEXTS, _code_texts),
-    "person_name": Transform(Kind.NAME, _person_name),
-    "provider_name": Transform(Kind.NAME, _provider_name),
-    "cn_name": Transform(Kind.NAME, _cn_name),
+    "texts": Transform(Kind.TEXTS, _texts, gather=_every),
+    "code_texts": Transform(Kind.TEXTS, _code_texts, gather=_every),
+    "person_name": Transform(Kind.NAME, _person(names.read_person)),
+    "provider_name": Transform(Kind.NAME, _person(names.read_provider)),
+    "cn_name": Transform(Kind.NAME, _person(names.read_cn)),
     "patient_identifiers": Transform(Kind.IDENTIFIERS, _patient_identifiers),
     "visit_identifier": Transform(Kind.IDENTIFIER, _cx_identifier),
     "placer_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_placer_issuer)),
     "filler_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_filler_issuer)),
+    "placer_identifiers": Transform(Kind.IDENTIFIERS, _entities(lambda c: c.default_placer_issuer)),
+    "filler_identifiers": Transform(Kind.IDENTIFIERS, _entities(lambda c: c.default_filler_issuer)),
     "accession_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_accession_issuer)),
     "code": Transform(Kind.CODE, _code, _scheme),
     "codes": Transform(Kind.CODES, _codes, _scheme),
-    "local_time": Transform(Kind.LOCAL, _local_time),
-    "instant": Transform(Kind.INSTANT, _instant),
+    "local_time": Transform(Kind.LOCAL, _timed(lambda text, context: times.read_local(text, context.zone))),
+    "instant": Transform(Kind.INSTANT, _timed(lambda text, context: times.read_instant(text, context.zone))),
 }

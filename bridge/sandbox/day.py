@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -31,7 +32,7 @@ OURS = ("config", "data", "secrets", "bridge.log")
 def day(folder: Path, *, once: bool, viewer: Path, narrator: Narrator) -> int:
     """Play the day in `folder`; returns the exit status. `once`: on free ports, judged by its end state, then over.
 
-    Raises ConfigurationError (ports taken, a folder that is not ours, no npm) and whatever a step of the story raises.
+    Raises ConfigurationError (ports taken, a folder that is not ours, no npm) and RemoteUnavailable (npm failed).
     """
     # SIGINT too: a shell that starts us in the background has it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -75,8 +76,8 @@ def _open(hospital: Hospital, ehr: PretendEhr, tell: Narrator, *, once: bool) ->
         story = Story(hospital, ehr, tell)
         try:
             story.play()
-        except BridgeError as error:
-            faults = [f"{type(error).__name__}: {error}{f' ({error.where})' if error.where else ''}"]
+        except (BridgeError, OSError, ValueError, subprocess.SubprocessError) as error:
+            faults = [f"{type(error).__name__}: {error} ({getattr(error, 'where', '')})".replace(" ()", "")]
         else:
             with tell.step("Judge", "all", "the end state, asked for by C-FIND, FHIR, DICOMweb and HTTP") as answer:
                 faults = faults_of(story)

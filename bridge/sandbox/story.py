@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydicom import Dataset
 
 from bridge.clock import Clock, SystemClock
-from bridge.errors import RemoteUnavailable
+from bridge.errors import NotFound, RemoteUnavailable
 from bridge.sandbox.browse import Browser, Opened, frames_of, instance_uid
 from bridge.sandbox.ehr import PretendEhr
 from bridge.sandbox.hospital import Hospital
@@ -112,7 +112,10 @@ class Story:
 
     def open_and_read(self, modality: str, way: str, words: str) -> Opened:
         """Press the button `way` ("launch" or "link") of a study's row, then read the study as the viewer does."""
-        study = next(s for s in self.ehr.records.chart(self.patient_id)[1] if s.modalities == (modality,))
+        chart = self.ehr.records.chart(self.patient_id)[1]
+        study = next((s for s in chart if s.uid == self.orders[modality].study_uid), None)
+        if study is None:
+            raise NotFound("the chart has no such study", where="chart")
         with self.tell.step("Physician", "Bridge", f"{words}: {study.description}") as answer:
             opened = Browser().press(self.ehr.chart_url(self.patient_id), f"{way}-{study.id}")
             good = opened.studies == (study.uid,)
@@ -151,7 +154,9 @@ class Story:
         name, order = scanner.ae_title, self.orders[modality]
         with self.tell.step(name, "Bridge", f"C-FIND  worklist of {order.start:%Y-%m-%d} for {modality}") as answer:
             items = scanner.worklist(order.start.date(), modality)
-            (item,) = (i for i in items if i.StudyInstanceUID == order.study_uid)
+            item = next((i for i in items if i.StudyInstanceUID == order.study_uid), None)
+            if item is None:
+                raise NotFound("the order is not on the worklist", where="C-FIND")
             step = item.ScheduledProcedureStepSequence[0]
             answer.set(f"{len(items)} entry: {item.PatientName.family_name}, {step.ScheduledProcedureStepDescription}")
         with self.tell.step(name, "Bridge", "N-CREATE  MPPS in progress") as answer:

@@ -13,6 +13,12 @@ from bridge.store.upsert import upsert
 
 _INSERT = insert(audit)
 _OF = select(audit).where(audit.c.subject == bindparam("s")).order_by(audit.c.id)
+_NEWEST = select(func.max(audit.c.id))
+_SINCE = (
+    select(audit.c.action, audit.c.subject)
+    .where(audit.c.id > bindparam("i"), audit.c.who == bindparam("w"))
+    .order_by(audit.c.id)
+)
 _COUNT = select(func.count()).select_from(audit).where(audit.c.action == bindparam("a"))
 
 
@@ -35,6 +41,15 @@ def write_audit(
 
 def find_audit(connection: Connection, subject: str) -> list[dict[str, object]]:
     return [dict(r._mapping) for r in connection.execute(_OF, {"s": subject})]
+
+
+def newest_id(connection: Connection) -> int:
+    return int(connection.execute(_NEWEST).scalar_one() or 0)
+
+
+def acts_since(connection: Connection, newest: int, who: str) -> tuple[tuple[str, str], ...]:
+    """(action, subject) of what `who` did after a row, in order."""
+    return tuple((action, subject) for action, subject in connection.execute(_SINCE, {"i": newest, "w": who}))
 
 
 def count_audit(connection: Connection, action: str) -> int:

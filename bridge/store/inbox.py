@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import String, and_, bindparam, cast, delete, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from bridge.domain.message import Envelope, Fate
-from bridge.store.schema import message
+from bridge.store.audit import note_activity
+from bridge.store.schema import activity, message, outbound_message, review
 
 _ANSWER = select(message.c.id, message.c.ack, message.c.ack_code).where(
     message.c.sending_application == bindparam("app"),
@@ -27,6 +29,17 @@ _SAME_CONTROL = (
         message.c.control_id == bindparam("control"),
     )
 )
+_QUARANTINED = (
+    select(message.c.id)
+    .where(
+        message.c.sending_application == bindparam("app"),
+        message.c.sending_facility == bindparam("fac"),
+        message.c.control_id.is_(None),
+        message.c.sha256 == bindparam("sha"),
+        message.c.fate == Fate.QUARANTINED,
+    )
+    .limit(1)
+)
 _INSERT = insert(message).returning(message.c.id)
 _FINISH = (
     update(message)
@@ -34,21 +47,52 @@ _FINISH = (
     .values(fate=bindparam("f"), reasons=bindparam("r"), ack_code=bindparam("code"), ack=bindparam("a"))
 )
 _GET = select(message).where(message.c.id == bindparam("m"))
-_LIST = (
-    select(
-        message.c.id,
-        message.c.feed,
-        message.c.received_at,
-        message.c.peer,
-        message.c.message_type,
-        message.c.control_id,
-        message.c.fate,
-        message.c.reasons,
-        message.c.ack_code,
-    )
-    .where(message.c.fate.in_(bindparam("fates", expanding=True)))
-    .order_by(message.c.id.desc())
+_REPLAYED = (
+    update(message)
+    .where(message.c.id == bindparam("m"))
+    .values(fate=bindparam("f"), reasons=bindparam("r"), replays=message.c.replays + 1)
+)
+_LIST = select(
+    message.c.id,
+    message.c.feed,
+    message.c.received_at,
+    message.c.peer,
+    message.c.message_type,
+    message.c.control_id,
+    message.c.fate,
+    message.c.reasons,
+    message.c.replays,
+    message.c.ack_code,
+    func.length(message.c.raw).label("size"),
+)
+_SEQUENCE = select(activity.c.note).where(activity.c.kind == "sequence", activity.c.name == bindparam("link"))
+_WINDOW = (
+    select(message.c.id, message.c.received_at, func.length(message.c.raw).label("size"))
+    .where(message.c.id > bindparam("after"))
+    .order_by(message.c.id)
     .limit(bindparam("n"))
+)
+_OLDEST_OPEN_ORDER = select(func.min(review.c.opened_at)).where(
+    review.c.kind.in_(("order-parked", "order-conflict")), review.c.closed_at.is_(None)
+)
+_NEWEST = select(func.max(message.c.id))
+_SUBJECT = "message:" + cast(message.c.id, String)
+_PURGE = (
+    delete(message)
+    .where(message.c.id > bindparam("after"), message.c.id <= bindparam("to"))
+    .where(message.c.received_at < bindparam("before"))
+    .where(~select(review.c.id).where(review.c.subject == _SUBJECT, review.c.closed_at.is_(None)).exists())
+    .where(
+        ~select(outbound_message.c.id)
+        .where(outbound_message.c.subject == _SUBJECT, outbound_message.c.state != "sent")
+        .exists()
+    )
+    .where(
+        or_(
+            message.c.fate != Fate.PARKED,
+            and_(message.c.received_at < bindparam("parked_before"), message.c.replays <= bindparam("parked_replays")),
+        )
+    )
 )
 _COUNTS = select(message.c.fate, func.count()).group_by(message.c.fate)
 _LAST = select(message.c.feed, func.max(message.c.received_at), func.count()).group_by(message.c.feed)
@@ -81,6 +125,12 @@ def find_answer(connection: Connection, envelope: Envelope, sha256: str) -> Answ
         },
     ).one_or_none()
     return Answer(row.id, row.ack or b"", row.ack_code) if row else None
+
+
+def is_quarantined(connection: Connection, envelope: Envelope, sha256: str) -> bool:
+    """Whether the same bytes, which are no message, are kept already: a sender that repeats them fills no disk."""
+    keys = {"app": envelope.sending_application, "fac": envelope.sending_facility, "sha": sha256}
+    return connection.execute(_QUARANTINED, keys).first() is not None
 
 
 def control_id_seen(connection: Connection, envelope: Envelope) -> bool:
@@ -120,13 +170,77 @@ def finish_message(
     connection.execute(_FINISH, {"m": message_id, "f": fate, "r": list(reasons), "code": ack_code, "a": ack})
 
 
-def get_message(connection: Connection, message_id: int) -> dict[str, object] | None:
+def get_message(connection: Connection, message_id: int) -> dict[str, Any] | None:
     row = connection.execute(_GET, {"m": message_id}).one_or_none()
     return dict(row._mapping) if row else None
 
 
-def list_messages(connection: Connection, fates: tuple[str, ...], limit: int = 50) -> list[dict[str, object]]:
-    return [dict(r._mapping) for r in connection.execute(_LIST, {"fates": list(fates), "n": limit})]
+def record_replay(connection: Connection, message_id: int, fate: Fate, reasons: tuple[str, ...]) -> None:
+    """What came of it today. The acknowledgement stays what its sender was told."""
+    connection.execute(_REPLAYED, {"m": message_id, "f": fate, "r": list(reasons)})
+
+
+def list_messages(
+    connection: Connection,
+    *,
+    fates: tuple[str, ...] = (),
+    feed: str = "",
+    since: datetime | None = None,
+    errors: bool = False,
+    limit: int = 50,
+    oldest_first: bool = False,
+) -> list[dict[str, Any]]:
+    """The newest (or oldest) messages that fit, without their bytes. `errors`: not simply applied or ignored."""
+    statement = _LIST
+    if fates or errors:
+        some = fates or (Fate.PARKED, Fate.REFUSED, Fate.QUARANTINED)
+        statement = statement.where(message.c.fate.in_(some))
+    if feed:
+        statement = statement.where(message.c.feed == feed)
+    if since is not None:
+        statement = statement.where(message.c.received_at >= since)
+    statement = statement.order_by(message.c.id if oldest_first else message.c.id.desc()).limit(limit)
+    return [dict(r._mapping) for r in connection.execute(statement)]
+
+
+def last_sequence(connection: Connection, link: str) -> int | None:
+    """The number of the message last accepted on a link that counts (MSH-13); None: any comes next."""
+    note = connection.execute(_SEQUENCE, {"link": link}).scalar_one_or_none()
+    return int(note) if note else None
+
+
+def set_sequence(connection: Connection, link: str, number: int | None, at: datetime) -> None:
+    note_activity(connection, "sequence", link, at, note="" if number is None else str(number))
+
+
+def next_window(connection: Connection, after: int, most: int, most_bytes: int) -> tuple[int, datetime] | None:
+    """The next rows after an id, as the id and the receipt of their last: at most so many rows and bytes, but one."""
+    last: tuple[int, datetime] | None = None
+    size = 0
+    for row in connection.execute(_WINDOW, {"after": after, "n": most}):
+        size += row.size
+        if last is not None and size > most_bytes:
+            break
+        last = row.id, row.received_at
+    return last
+
+
+def purge_window(connection: Connection, after: int, to: int, before: datetime) -> int:
+    """Delete what came before a moment, save what is open: on a review list, parked, or waiting to be sent.
+
+    A parked message stands for the order entries that were opened after it came, or by its replay. The newest row
+    stays, so that no id is given twice.
+    """
+    oldest = connection.execute(_OLDEST_OPEN_ORDER).scalar_one()
+    newest = connection.execute(_NEWEST).scalar_one() or 0
+    bounds = {
+        "after": after,
+        "to": min(to, newest - 1),
+        "before": before,
+        "parked_before": before if oldest is None else min(before, oldest - timedelta(days=1)),
+        "parked_replays": 0 if oldest is not None else 2**31 - 1,
+    }
+    return int(connection.execute(_PURGE, bounds).rowcount)
 
 
 def count_by_fate(connection: Connection) -> dict[str, int]:

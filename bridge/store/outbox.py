@@ -39,6 +39,7 @@ class Claim:
     attempts: int
     remote_id: str
     remote_version: str
+    lease_until: datetime
 
 
 _REQUEST = upsert(
@@ -81,7 +82,11 @@ _CLAIM = (
 _GET = select(_pub).where(_pub.c.id == bindparam("p"))
 _FINISH = (
     update(_pub)
-    .where(_pub.c.id == bindparam("p"), _pub.c.lease_owner == bindparam("owner"))
+    .where(
+        _pub.c.id == bindparam("p"),
+        _pub.c.lease_owner == bindparam("owner"),
+        _pub.c.lease_until == bindparam("lease"),  # the owner may have lost it, and claimed it again since
+    )
     .values(
         state=bindparam("new_state"),
         published_version=bindparam("done_version"),
@@ -100,6 +105,20 @@ _RETRY = (
     update(_pub)
     .where(_pub.c.id == bindparam("p"), _pub.c.state.in_([PublicationState.DEAD, PublicationState.WAITING]))
     .values(state=PublicationState.DUE, next_attempt_at=bindparam("now"), attempts=0, updated_at=bindparam("now"))
+)
+_OWNERS = select(_pub.c.lease_owner).where(_pub.c.state == PublicationState.CLAIMED).distinct()
+_RELEASE = (
+    update(_pub)
+    .where(
+        _pub.c.state == PublicationState.CLAIMED, _pub.c.lease_owner.in_(bindparam("owners", expanding=True))
+    )
+    .values(
+        state=PublicationState.DUE,
+        lease_owner=None,
+        lease_until=None,
+        next_attempt_at=bindparam("now"),
+        updated_at=bindparam("now"),
+    )
 )
 _ALL = select(_pub).order_by(_pub.c.id.desc()).limit(bindparam("n"))
 _OF_STUDY = select(_pub).where(_pub.c.study_id == bindparam("s")).order_by(_pub.c.id)
@@ -174,9 +193,19 @@ def claim_publications(
                     row.attempts,
                     row.remote_id,
                     row.remote_version,
+                    until,
                 )
             )
     return claims
+
+
+def claim_owners(connection: Connection) -> list[str]:
+    return [owner for owner in connection.execute(_OWNERS).scalars() if owner]
+
+
+def release_claims(connection: Connection, owners: list[str], now: datetime) -> int:
+    """Make due again what these owners, who are gone, had claimed; returns how many."""
+    return connection.execute(_RELEASE, {"owners": owners, "now": now}).rowcount
 
 
 _ANYTHING_DUE = _DUE.with_only_columns(_pub.c.id)
@@ -204,13 +233,14 @@ def finish_publication(
     """Write what came of a claim; a version asked for meanwhile makes it due again. False: the lease was lost."""
     row = connection.execute(_GET, {"p": claim.id}).one()
     done = claim.version if state is PublicationState.DONE else row.published_version
-    if state is PublicationState.DONE and row.version > claim.version:
+    if state in (PublicationState.DONE, PublicationState.DEAD) and row.version > claim.version:
         state, next_attempt_at = PublicationState.DUE, now
     result = connection.execute(
         _FINISH,
         {
             "p": claim.id,
             "owner": owner,
+            "lease": claim.lease_until,
             "new_state": state,
             "done_version": done,
             "tries": claim.attempts + 1 if failed else 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from bridge.domain.identity import Identifier
@@ -34,7 +34,7 @@ _COLUMNS = (
     patient.c.event_at,
     patient.c.merged_into,
 )
-_OWNER = select(patient_identifier.c.patient_id).where(
+_OWNER = select(patient_identifier.c.patient_id, patient_identifier.c.retired).where(
     patient_identifier.c.value == bindparam("v"), patient_identifier.c.issuer == bindparam("i")
 )
 _GET = select(*_COLUMNS).where(patient.c.id == bindparam("p"))
@@ -58,7 +58,7 @@ _ALREADY_MERGED = update(patient).where(patient.c.merged_into == bindparam("p"))
 _MOVE_IDENTIFIERS = (
     update(patient_identifier)
     .where(patient_identifier.c.patient_id == bindparam("p"))
-    .values(patient_id=bindparam("into"))
+    .values(patient_id=bindparam("into"), retired=True)
 )
 _MOVE_ORDERS = (
     update(imaging_order)
@@ -73,7 +73,12 @@ _END_SESSIONS = (
 _IDENTIFIERS = (
     select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
     .where(patient_identifier.c.patient_id == bindparam("p"))
-    .order_by(patient_identifier.c.id)
+    .order_by(patient_identifier.c.retired, patient_identifier.c.id)
+)
+_CARRIES = select(patient_identifier.c.id).where(
+    patient_identifier.c.patient_id == bindparam("p"),
+    patient_identifier.c.value == bindparam("v"),
+    or_(bindparam("i") == "", patient_identifier.c.issuer == bindparam("i")),
 )
 
 
@@ -81,10 +86,21 @@ def find_patient(connection: Connection, identifiers: tuple[Identifier, ...]) ->
     """The surviving patients that own any of the identifiers, in the identifiers' order, each once."""
     found: list[int] = []
     for identifier in identifiers:
-        owner = connection.execute(_OWNER, {"v": identifier.value, "i": identifier.issuer}).scalar_one_or_none()
-        if owner is not None and owner not in found:
-            found.append(owner)
+        row = connection.execute(_OWNER, {"v": identifier.value, "i": identifier.issuer}).one_or_none()
+        if row is not None and row.patient_id not in found:
+            found.append(row.patient_id)
     return found
+
+
+def retired(connection: Connection, identifier: Identifier) -> bool:
+    """Whether a merge has taken the identifier away from its own record."""
+    row = connection.execute(_OWNER, {"v": identifier.value, "i": identifier.issuer}).one_or_none()
+    return row is not None and bool(row.retired)
+
+
+def carries(connection: Connection, patient_id: int, value: str, issuer: str) -> bool:
+    """Whether the patient has, or had before a merge, the identifier; an `issuer` of '' asks for the value alone."""
+    return connection.execute(_CARRIES, {"p": patient_id, "v": value, "i": issuer}).first() is not None
 
 
 def get_patient(connection: Connection, patient_id: int) -> PatientRow:
@@ -150,7 +166,9 @@ def change_patient(
     )
 
 
-def add_identifiers(connection: Connection, patient_id: int, identifiers: tuple[Identifier, ...]) -> None:
+def add_identifiers(
+    connection: Connection, patient_id: int, identifiers: tuple[Identifier, ...], *, retired: bool = False
+) -> None:
     """Give the patient identifiers that nobody has; one that another patient owns stays there."""
     for identifier in identifiers:
         connection.execute(
@@ -160,11 +178,13 @@ def add_identifiers(connection: Connection, patient_id: int, identifiers: tuple[
                 "value": identifier.value,
                 "issuer": identifier.issuer,
                 "type": identifier.type,
+                "retired": retired,
             },
         )
 
 
 def identifiers_of(connection: Connection, patient_id: int) -> tuple[Identifier, ...]:
+    """The patient's own identifiers as they came, then those that merges retired."""
     return tuple(Identifier(*row) for row in connection.execute(_IDENTIFIERS, {"p": patient_id}))
 
 

@@ -89,6 +89,7 @@ patient_identifier = Table(
     Column("value", String, nullable=False),
     Column("issuer", String, nullable=False),
     _text("type"),
+    Column("retired", Boolean, nullable=False, server_default=text("false")),  # came by a merge: found by, never shown
     # Two first messages of a new patient at once make one patient.
     UniqueConstraint("value", "issuer", name="uq_patient_identifier"),
 )
@@ -141,7 +142,7 @@ order_event = Table(
     metadata,
     _id(),
     _fk("order_id", "imaging_order.id"),
-    Column("message_id", BigId, ForeignKey("message.id")),
+    Column("message_id", BigId),  # no foreign key: messages are purged before what they made
     Column("happened_at", UtcDateTime, nullable=False),  # ORC-9, else MSH-7, else the receipt
     Column("sent_at", UtcDateTime, nullable=False),  # MSH-7, else the receipt
     Column("control", String, nullable=False),  # ORC-1, or MPPS
@@ -156,7 +157,7 @@ order_history = Table(
     _id(),
     _fk("order_id", "imaging_order.id"),
     Column("at", UtcDateTime, nullable=False),
-    Column("message_id", BigId, ForeignKey("message.id")),
+    Column("message_id", BigId),  # no foreign key: messages are purged before what they made
     Column("event", String, nullable=False),  # ORC-1/ORC-5, "MPPS", "study"
     Column("status_before", String, nullable=False),
     Column("status_after", String, nullable=False),
@@ -229,6 +230,8 @@ report = Table(
     Column("study_id", BigId, ForeignKey("study.id"), index=True),
     Column("filler_order_number", String, nullable=False),  # OBR-3, else OBR-2: one report an order's result
     _text("filler_issuer"),
+    Column("placer_order_number", String),  # OBR-2: by it an order that comes later finds its report
+    _text("placer_issuer"),
     _text("accession_number"),
     _text("accession_issuer"),
     _text("study_instance_uid"),
@@ -241,9 +244,30 @@ report = Table(
     _text("interpreter"),
     Column("issued_at", UtcDateTime),
     Column("event_at", UtcDateTime, nullable=False),
-    Column("message_id", BigId, ForeignKey("message.id")),
+    Column("message_id", BigId),  # no foreign key: messages are purged before what they made
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("filler_order_number", "filler_issuer", name="uq_report"),
+    Index("ix_report_placer", "placer_order_number", "placer_issuer"),
+    Index("ix_report_accession", "accession_number", "accession_issuer"),
+)
+
+# The newest word of scheduling (SIU) on an order. It outlives the message, so that one that comes before its order
+# is not lost, and goes when a newer order message names a time of its own.
+appointment = Table(
+    "appointment",
+    metadata,
+    _id(),
+    Column("placer_order_number", String),
+    _text("placer_issuer"),
+    Column("filler_order_number", String),
+    _text("filler_issuer"),
+    Column("patient", Json, nullable=False),  # the identifiers that the message gave: the order must be theirs
+    Column("event", String, nullable=False),  # S12, S13, S14, S15, S17, S26
+    Column("starts", Json, nullable=False),  # the site's wall clock
+    Column("event_at", UtcDateTime, nullable=False),
+    Column("message_id", BigId),
+    Index("ix_appointment_placer", "placer_order_number", "placer_issuer"),
+    Index("ix_appointment_filler", "filler_order_number", "filler_issuer"),
 )
 
 # Two records of one person, linked without a merge (A24, A37).

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, exists, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from bridge.domain.matching import OrderFacts
@@ -14,6 +14,7 @@ from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile, StudyFacts, StudyState
+from bridge.errors import NotFound
 from bridge.store.schema import (
     imaging_order,
     instance,
@@ -160,19 +161,29 @@ _ORDER_FACTS = (
     _ORDER_FACTS_BASE.where(
         or_(
             requested_procedure.c.study_instance_uid == bindparam("uid"),
-            and_(bindparam("a0") != "", imaging_order.c.accession_number == bindparam("a0")),
             imaging_order.c.accession_number.in_(bindparam("accessions", expanding=True)),
-            requested_procedure.c.requested_procedure_id.in_(bindparam("procedures", expanding=True)),
-            requested_procedure.c.id.in_(bindparam("performed", expanding=True)),
-            imaging_order.c.patient_id.in_(
-                select(patient_identifier.c.patient_id).where(
-                    patient_identifier.c.value == bindparam("pid"), patient_identifier.c.issuer == bindparam("pis")
-                )
+            and_(
+                requested_procedure.c.requested_procedure_id.in_(bindparam("procedures", expanding=True)),
+                exists().where(
+                    scheduled_procedure_step.c.requested_procedure_id == requested_procedure.c.id,
+                    scheduled_procedure_step.c.scheduled_step_id.in_(bindparam("steps", expanding=True)),
+                ),
             ),
+            requested_procedure.c.id.in_(bindparam("performed", expanding=True)),
+        )
+    ).order_by(requested_procedure.c.id)
+    # No limit: what strong evidence names is all weighed, or a second order would be overlooked.
+)
+_ORDERS_OF_PATIENT = (
+    _ORDER_FACTS_BASE.where(
+        imaging_order.c.patient_id.in_(
+            select(patient_identifier.c.patient_id).where(
+                patient_identifier.c.value == bindparam("pid"), patient_identifier.c.issuer == bindparam("pis")
+            )
         )
     )
-    .order_by(requested_procedure.c.id)
-    .limit(500)
+    .order_by(requested_procedure.c.id.desc())
+    .limit(100)
 )
 _STEP_FACTS = select(
     scheduled_procedure_step.c.scheduled_step_id,
@@ -198,7 +209,10 @@ def find_study(connection: Connection, study_instance_uid: str) -> Any | None:
 
 
 def get_study(connection: Connection, study_id: int) -> Any:
-    return connection.execute(_STUDY, {"s": study_id}).one()
+    row = connection.execute(_STUDY, {"s": study_id}).one_or_none()
+    if row is None:
+        raise NotFound("no such study", where="study")
+    return row
 
 
 def find_instance(connection: Connection, sop_instance_uid: str) -> Any | None:
@@ -382,19 +396,25 @@ def performed_procedures(connection: Connection, study_instance_uid: str) -> fro
 
 def candidate_orders(connection: Connection, facts: StudyFacts, performed: frozenset[int]) -> tuple[OrderFacts, ...]:
     """Every requested procedure that shares a UID, an accession, a procedure id or the patient with the study."""
-    rows = connection.execute(
-        _ORDER_FACTS,
-        {
-            "uid": facts.study_instance_uid,
-            "a0": facts.accession_number,
-            "accessions": [r.accession_number for r in facts.requests if r.accession_number],
-            "procedures": [r.requested_procedure_id for r in facts.requests if r.requested_procedure_id],
-            "performed": list(performed),
-            "pid": facts.patient_id,
-            "pis": facts.patient_issuer,
-        },
-    ).all()
-    return tuple(_order_facts(connection, row) for row in rows)
+    accessions = {facts.accession_number, *(r.accession_number for r in facts.requests)}
+    plain = [r for r in facts.requests if not r.accession_number]
+    rows = {
+        row.procedure_pk: row
+        for row in connection.execute(
+            _ORDER_FACTS,
+            {
+                "uid": facts.study_instance_uid,
+                "accessions": sorted(accessions - {""}),
+                "procedures": sorted({r.requested_procedure_id for r in plain} - {""}),
+                "steps": sorted({r.scheduled_step_id for r in plain} - {""}),
+                "performed": sorted(performed),
+            },
+        )
+    }
+    of_patient = {"pid": facts.patient_id, "pis": facts.patient_issuer}
+    for row in connection.execute(_ORDERS_OF_PATIENT, of_patient):
+        rows.setdefault(row.procedure_pk, row)
+    return tuple(_order_facts(connection, row) for row in rows.values())
 
 
 def _order_facts(connection: Connection, row: Any) -> OrderFacts:

@@ -96,7 +96,7 @@ _STATIONS = (
 _IDENTIFIERS = (
     select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
     .where(patient_identifier.c.patient_id == bindparam("p"))
-    .order_by(patient_identifier.c.id)
+    .order_by(patient_identifier.c.retired, patient_identifier.c.id)
 )
 _DUE = (
     select(func.count())

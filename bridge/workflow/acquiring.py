@@ -8,10 +8,11 @@ from typing import Any
 
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import PerformedStatus
-from bridge.domain.study import InstanceHeader, StoredFile
+from bridge.domain.study import InstanceHeader, MatchState, StoredFile
 from bridge.errors import StateConflict
-from bridge.store import audit, orders, performed, review, studies
+from bridge.store import audit, orders, patients, performed, review, studies
 from bridge.store.db import Connection
+from bridge.workflow import notifying, publishing
 from bridge.workflow.context import Context
 
 
@@ -56,7 +57,7 @@ class Acquiring:
         self._check_patient(connection, row, header)
         if first:
             audit.write_audit(connection, at=at, who=f"ae:{ae}", action="study-received", subject=f"study:{row.id}")
-            self._start_step(connection, row)
+            self._start_step(connection, row, header)
         audit.note_activity(connection, "store", ae, at)
         return True
 
@@ -85,10 +86,12 @@ class Acquiring:
         if row.conflicting or (row.patient_id, row.patient_issuer) == (header.patient_id, header.patient_issuer):
             return
         at = self._context.clock.now()
-        studies.change_study(connection, row.id, {"conflicting": True})
+        # At once, not when the study is next judged: whoever has it open may see no further image of it.
+        studies.change_study(connection, row.id, {"conflicting": True, "match_state": MatchState.AMBIGUOUS})
+        publishing.withdraw(connection, row.id, self._context)
         review.open_review(connection, "study-conflict", f"study:{row.id}", "instances-name-two-patients", at, {})
 
-    def _start_step(self, connection: Connection, row: Any) -> None:
+    def _start_step(self, connection: Connection, row: Any, header: InstanceHeader) -> None:
         """A device without MPPS: its first image starts the scheduled step that the UID names."""
         for step in orders.find_steps(
             connection,
@@ -98,10 +101,13 @@ class Acquiring:
             requested_procedure_id="",
             scheduled_step_id="",
         ):
-            if step.status in (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY) and not (
-                performed.performed_of_study(connection, row.study_instance_uid)
+            if (
+                step.status in (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)
+                and not performed.performed_of_study(connection, row.study_instance_uid)
+                and patients.carries(connection, step.patient_pk, header.patient_id, header.patient_issuer)
             ):
                 orders.set_step_status(connection, step.id, StepStatus.STARTED)
+                notifying.tell_progress(connection, step.order_id, self._context)
 
     def complete_due(self, limit: int = 50) -> int:
         """Close the studies that are complete: by MPPS with every image it lists, else after the quiet time."""
@@ -148,6 +154,7 @@ class Acquiring:
         ):
             if step.status == StepStatus.STARTED:
                 orders.set_step_status(connection, step.id, StepStatus.COMPLETED)
+                notifying.tell_progress(connection, step.order_id, self._context)
                 order = orders.get_order(connection, step.order_id)
                 if order.status in (OrderStatus.SC, OrderStatus.IP):
                     orders.change_order(connection, order.id, {"status": OrderStatus.CM, "updated_at": at})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import newer
 from bridge.domain.patient import DELETED, PatientData, PatientEvent, PersonName
 from bridge.errors import StateConflict
@@ -16,12 +15,24 @@ MERGES = frozenset({"A18", "A34", "A40"})
 
 
 def take_patient_event(connection: Connection, event: PatientEvent, who: str, at: datetime) -> list[str]:
-    """Apply an ADT event; returns warnings. Raises `StateConflict` for a merge that contradicts itself."""
+    """Apply an ADT event; returns warnings.
+
+    Raises `StateConflict` for a merge that contradicts itself, and for a message about a record that was merged away:
+    its sender speaks of somebody whom our records know by another number now.
+    """
+    if _merged_away(connection, event.patient):
+        raise StateConflict("the record was merged into another one", where="PID-3", code="unknown-key")
     patient_id = _upsert(connection, event.patient, provisional=False, event_at=event.occurred, at=at)
     audit.write_audit(connection, at=at, who=who, action=f"patient-{event.event}", subject=f"patient:{patient_id}")
     if event.event in MERGES:
-        return _merge(connection, patient_id, event.prior, who, at)
+        return _merge(connection, patient_id, event, who, at)
     return []
+
+
+def _merged_away(connection: Connection, data: PatientData) -> bool:
+    """Every identifier of the message that we know was retired by a merge."""
+    known = [i for i in data.identifiers if patients.find_patient(connection, (i,))]
+    return bool(known) and all(patients.retired(connection, i) for i in known)
 
 
 def take_patient_of_order(connection: Connection, patient: PatientData, event_at: datetime | None, at: datetime) -> int:
@@ -55,6 +66,8 @@ def _upsert(
             at,
             {"patients": owners},
         )
+    if _merged_away(connection, data):
+        return patient_id  # theirs by the merge; what the message says of name and birth is the old record's
     patients.add_identifiers(connection, patient_id, data.identifiers)
     stored = patients.get_patient(connection, patient_id)
     _change(connection, stored, data, provisional=provisional, event_at=event_at, at=at)
@@ -71,16 +84,16 @@ def _change(
     at: datetime,
 ) -> None:
     fills_only = provisional and not stored.provisional
-    if not fills_only and not newer(event_at, stored.event_at):
+    confirms = stored.provisional and not provisional  # the feed speaks for the first time: an order's time is no rival
+    if not fills_only and not confirms and not newer(event_at, stored.event_at):
         return
     name = _name(data.name, stored.name)
     birth_date = _kept(data.birth_date, stored.birth_date)
     sex = _kept(data.sex, stored.sex)
     if fills_only:
         name, birth_date, sex = stored.name or name, stored.birth_date or birth_date, stored.sex or sex
-    if (name, birth_date, sex) == (stored.name, stored.birth_date, stored.sex) and stored.provisional == (
-        stored.provisional and provisional
-    ):
+    same = (name, birth_date, sex) == (stored.name, stored.birth_date, stored.sex)
+    if same and fills_only:
         return
     patients.change_patient(
         connection,
@@ -92,6 +105,8 @@ def _change(
         event_at=stored.event_at if fills_only else event_at,
         at=at,
     )
+    if same:
+        return
     orders.touch_steps_of_patient(connection, stored.id)
 
 
@@ -106,21 +121,24 @@ def _name(sent: PersonName | str, stored: PersonName) -> PersonName:
     return sent if isinstance(sent, PersonName) and sent else stored
 
 
-def _merge(connection: Connection, survivor: int, prior: tuple[Identifier, ...], who: str, at: datetime) -> list[str]:
+def _merge(connection: Connection, survivor: int, event: PatientEvent, who: str, at: datetime) -> list[str]:
     """MRG-1 into PID-3: everything of the prior record follows, its identifiers become aliases for ever."""
     warnings: list[str] = []
-    for identifier in prior:
+    own = {i.key for i in event.patient.identifiers}
+    for identifier in event.prior:
+        if identifier.key in own:
+            raise StateConflict("the record cannot be merged into itself", where="MRG-1", code="duplicate-key")
         owners = patients.find_patient(connection, (identifier,))
         if not owners:
             # Images may still come under it.
-            patients.add_identifiers(connection, survivor, (identifier,))
+            patients.add_identifiers(connection, survivor, (identifier,), retired=True)
             warnings.append("the prior identifier of the merge was not known")
             continue
         if owners[0] == survivor:
-            own = patients.identifiers_of(connection, survivor)
-            if len(own) == 1:
-                raise StateConflict("the record cannot be merged into itself", where="MRG-1", code="self-merge")
             continue
+        if patients.retired(connection, identifier):
+            # What the identifier stood for is another patient's by now: merging would drag that patient along.
+            raise StateConflict("the prior record was merged elsewhere", where="MRG-1", code="unknown-key")
         patients.merge_patients(connection, owners[0], survivor, at)
         orders.touch_steps_of_patient(connection, survivor)
         studies.rejudge_of_patient(connection, survivor)

@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 from bridge.domain.matching import Candidate, Decision, Rule, judge
-from bridge.domain.study import MatchState
+from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import publishing
 from bridge.workflow.context import Context
 
+BRIDGE = "bridge"
 REVIEWS = ("study-unmatched", "study-ambiguous")
 
 
@@ -32,14 +33,20 @@ class Matching:
         row = studies.get_study(connection, study_id)
         facts = studies.facts_of(connection, study_id)
         performed = studies.performed_procedures(connection, facts.study_instance_uid)
-        decision = judge(facts, studies.candidate_orders(connection, facts, performed), performed)
-        live = studies.live_links(connection, study_id)
-        if any(link.rule == Rule.PERSON for link in live):
+        links = studies.all_links(connection, study_id)
+        live = [link for link in links if link.ended_at is None]
+        standing = frozenset(link.procedure_id for link in live)
+        decision = judge(facts, studies.candidate_orders(connection, facts, performed), performed, standing)
+        if row.conflicting:
+            decision = Decision(MatchState.AMBIGUOUS, "instances-name-two-patients", (), decision.candidates)
+        elif any(link.rule == Rule.PERSON for link in live):
             # A person has decided; later evidence does not undo that.
             self._settle(connection, study_id, MatchState.MATCHED)
             return
-        if row.conflicting:
-            decision = Decision(MatchState.AMBIGUOUS, "instances-name-two-patients", (), decision.candidates)
+        undone = {link.procedure_id for link in links if link.ended_at is not None and link.ended_by != BRIDGE}
+        if any(c.order.procedure_id in undone for c in decision.links):
+            # What a person has taken apart, no later message puts together.
+            decision = Decision(MatchState.AMBIGUOUS, "unlinked-by-a-person", (), decision.candidates)
         self._write(connection, study_id, decision, live)
 
     def _write(self, connection: Connection, study_id: int, decision: Decision, live: list[Any]) -> None:
@@ -47,10 +54,10 @@ class Matching:
         wanted = {c.order.procedure_id: c for c in decision.links}
         for link in live:
             if link.procedure_id not in wanted:
-                studies.end_link(connection, link.id, at, "bridge", decision.reason)
+                studies.end_link(connection, link.id, at, BRIDGE, decision.reason)
         for procedure_id, candidate in wanted.items():
             if procedure_id not in {link.procedure_id for link in live}:
-                self._link(connection, study_id, candidate, "bridge")
+                self._link(connection, study_id, candidate, BRIDGE)
         audit.write_audit(
             connection,
             at=at,
@@ -62,10 +69,10 @@ class Matching:
         )
         subject = f"study:{study_id}"
         if decision.state is MatchState.MATCHED:
-            review.close_review(connection, REVIEWS, subject, at, "bridge", decision.reason)
+            review.close_review(connection, REVIEWS, subject, at, BRIDGE, decision.reason)
         else:
             kind, other = REVIEWS if decision.state is MatchState.UNMATCHED else REVIEWS[::-1]
-            review.close_review(connection, (other,), subject, at, "bridge", decision.reason)
+            review.close_review(connection, (other,), subject, at, BRIDGE, decision.reason)
             details = {"candidates": [_told(c) for c in decision.candidates]}
             review.open_review(connection, kind, subject, decision.reason, at, details)
         self._settle(connection, study_id, decision.state)
@@ -95,6 +102,8 @@ class Matching:
     def _link_by_person(self, connection: Connection, study_id: int, order_id: int, by: str) -> None:
         at = self._context.clock.now()
         facts = studies.facts_of(connection, study_id)
+        if studies.get_study(connection, study_id).state == StudyState.RECEIVING:
+            raise StateConflict("images of the study still come in: try again when it is complete", where="study")
         procedures = studies.procedures_of_order(connection, order_id)
         if not procedures:
             raise NotFound("no such order, or it has no procedure", where="order")
@@ -123,6 +132,8 @@ class Matching:
             details={"order": order_id},
         )
         review.close_review(connection, (*REVIEWS, "study-conflict"), f"study:{study_id}", at, by, "linked by a person")
+        # They have seen whose images these are: only what comes after is news.
+        studies.change_study(connection, study_id, {"conflicting": False})
         studies.new_version(connection, study_id)
         self._settle(connection, study_id, MatchState.MATCHED)
 

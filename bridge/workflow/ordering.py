@@ -13,7 +13,7 @@ from bridge.errors import BadValue
 from bridge.store import audit, orders, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
-from bridge.workflow import demographics
+from bridge.workflow import demographics, notifying
 from bridge.workflow.context import Context
 from bridge.workflow.scheduling import Result, take_procedure
 
@@ -33,8 +33,11 @@ def take_order(connection: Connection, order: OrderRequest, message_id: int, who
         return _park(connection, found[0], "order-numbers-of-two-orders", {"orders": [f.id for f in found]}, at)
     patient_id = demographics.take_patient_of_order(connection, order.patient, order.event_time, at)
     if found:
-        return _change(connection, found[0], order, action, patient_id, message_id, who, context)
-    return _create(connection, order, action, patient_id, message_id, who, context)
+        result = _change(connection, found[0], order, action, patient_id, message_id, who, context)
+    else:
+        result = _create(connection, order, action, patient_id, message_id, who, context)
+    notifying.answer_request(connection, order, message_id, result.changed, context)
+    return result
 
 
 def _park(connection: Connection, order: OrderRow, reason: str, details: dict[str, Any], at: datetime) -> Result:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
 from bridge.domain.order import OrderStatus, StepStatus
-from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep
+from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, orders, performed
+from bridge.store import audit, orders, patients, performed, review
 from bridge.store.db import Connection
+from bridge.workflow import notifying
 from bridge.workflow.context import Context
 
 Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
@@ -44,7 +46,12 @@ class PerformedSteps:
                 requested_procedure_id=reference.requested_procedure_id,
                 scheduled_step_id=reference.scheduled_step_id,
             )
-            if len(found) != 1:
+            if len(found) != 1 or not self._same_patient(connection, found[0], reference, step):
+                if len(found) == 1 and step.patient_id:
+                    # A number typed by hand: the order of somebody else stays on the worklist.
+                    review.open_review(
+                        connection, "performed-conflict", f"performed:{key}", "patient-differs", at, {"aet": ae}
+                    )
                 performed.add_reference(connection, key, reference, None)
                 continue
             performed.add_reference(connection, key, reference, found[0].id)
@@ -59,10 +66,19 @@ class PerformedSteps:
         )
         audit.note_activity(connection, "mpps", ae, at)
 
+    def _same_patient(
+        self, connection: Connection, found: Any, reference: ScheduledReference, step: PerformedStep
+    ) -> bool:
+        """Whether the device and the order speak of one person; without a patient only the UID that we gave counts."""
+        if not step.patient_id:
+            return bool(found.study_instance_uid == reference.study_instance_uid)
+        return patients.carries(connection, found.patient_pk, step.patient_id, step.patient_issuer)
+
     def _start(self, connection: Connection, step: Any, ae: str) -> None:
         if step.status in (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY):
             orders.set_step_status(connection, step.id, StepStatus.STARTED)
         self._order_follows(connection, step.order_id, OrderStatus.IP, "MPPS IN PROGRESS")
+        notifying.tell_progress(connection, step.order_id, self._context)
 
     def _set(self, connection: Connection, uid: str, read: Read, ae: str) -> None:
         at = self._context.clock.now()
@@ -92,8 +108,12 @@ class PerformedSteps:
             after = StepStatus.SCHEDULED
         else:
             after = StepStatus.DISCONTINUED
-        orders.set_step_status(connection, step_id, after)
         order_id = orders.order_of_step(connection, step_id)
+        given_up = orders.get_order(connection, order_id).status
+        if after is StepStatus.SCHEDULED and given_up in GIVEN_UP:
+            after = STEP_OF_ORDER[given_up]
+        orders.set_step_status(connection, step_id, after)
+        notifying.tell_progress(connection, order_id, self._context)
         ended = {StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED}
         if after is StepStatus.COMPLETED and all(
             s.status in ended for s in orders.steps_of_order(connection, order_id)

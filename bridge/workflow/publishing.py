@@ -49,8 +49,11 @@ def request(connection: Connection, study_id: int, context: Context) -> None:
 
 
 def withdraw(connection: Connection, study_id: int, context: Context) -> None:
-    """A study that was published and is no longer matched must not stay in a patient's record."""
-    if any(p.remote_id for p in outbox.publications_of(connection, study_id)):
+    """A study that was published and is no longer matched must not stay in a patient's record.
+
+    Also one whose first delivery is still under way: the EHR may have it before we know its id there.
+    """
+    if outbox.publications_of(connection, study_id):
         request(connection, study_id, context)
 
 
@@ -114,6 +117,15 @@ class Publisher:
         self._busy = dict.fromkeys(ehrs, 0)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=max(1, sum(e.slots for e in context.settings.ehr)))
+
+    def take_over(self) -> int:
+        """At start: free the claims of a process of this host that is gone, for nobody needs to wait for its lease."""
+
+        def change(connection: Connection) -> int:
+            gone = [o for o in outbox.claim_owners(connection) if o == self._owner or _gone(o)]
+            return outbox.release_claims(connection, gone, self._context.clock.now()) if gone else 0
+
+        return self._context.database.write(change)
 
     def publish_due(self) -> int:
         """Claim what is due and start it; returns how many were claimed."""
@@ -232,7 +244,7 @@ class Publisher:
                 connection,
                 at=now,
                 who=f"ehr:{claim.connection}",
-                action="published",
+                action=answer or "published",
                 subject=f"study:{claim.study_id}",
                 details={"version": claim.version, "target": claim.target},
             )
@@ -278,6 +290,20 @@ class Publisher:
 
         self._context.database.write(change)
         return f"{state} {fault.code}"
+
+
+def _gone(owner: str) -> bool:
+    """Whether the process behind `host:pid` was one of this host and has ended."""
+    host, _, pid = owner.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _delay(fault: BridgeError, attempts: int, settings: Ehr) -> float:

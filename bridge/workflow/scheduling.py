@@ -1,4 +1,4 @@
-"""The requested procedure and the scheduled steps of an order: their ids, their scanner, and why a step may not show."""
+"""The requested procedure and scheduled steps of an order: their ids, their scanner, and why a step may not show."""
 
 from __future__ import annotations
 

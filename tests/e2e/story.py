@@ -287,7 +287,7 @@ def pictures(item: Dataset, count: int, step_uid: str = "") -> list[Dataset]:
     """One series for a worklist entry: `count` CT slices, or the MR of pydicom's wheel."""
     if item.ScheduledProcedureStepSequence[0].Modality == "MR":
         return mr_from_wheel(item, ("MR_small.dcm",), mpps_uid=step_uid)
-    return ct_phantom(item, count, size=64, mpps_uid=step_uid)
+    return ct_phantom(item, count, size=96, mpps_uid=step_uid)
 
 
 def dimse_start(hospital: Hospital, item: Dataset, calling: str) -> str:

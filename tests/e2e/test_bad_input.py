@@ -102,7 +102,7 @@ def test_an_unknown_message_type_is_rejected_with_200(site: Site) -> None:
 
 
 def test_an_unknown_event_is_rejected_with_201(site: Site) -> None:
-    answer = mllp(site, write_frame(order(site).replace(b"OMI^O23^OMI_O23", b"ADT^A99^ADT_A99")))
+    answer = mllp(site, write_frame(order(site).replace(b"OMI^O23^OMI_O23", b"OMI^O99^OMI_O99")))
     assert (segment(answer, "MSA")[1], segment(answer, "ERR")[3].split("^")[0]) == ("AR", "201")
     kept(site, "refused")
 
@@ -169,13 +169,17 @@ def raw_store(site: Site, data: bytes, instance_uid: str) -> int:
         request = C_STORE()
         request.MessageID, request.Priority = 1, 2
         request.AffectedSOPClassUID = CTImageStorage
-        request._affected_sop_instance_uid = instance_uid  # type: ignore[attr-defined]
+        request._AffectedSOPInstanceUID = instance_uid
         request.DataSet = BytesIO(data)
+        # As its own send methods do, else the reactor thread takes the answer.
+        association._reactor_checkpoint.clear()
+        assert until(lambda: association._is_paused)
         association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
         _, answer = association.dimse.get_msg(block=True)
         assert answer is not None and answer.Status is not None  # type: ignore[union-attr]
         return int(answer.Status)  # type: ignore[union-attr]
     finally:
+        association._reactor_checkpoint.set()
         association.release()
 
 
@@ -195,7 +199,7 @@ def test_a_sound_data_set_is_stored_by_the_same_raw_request(site: Site) -> None:
     assert raw_store(site, bytes_of(made), str(made.SOPInstanceUID)) == 0x0000
 
 
-@pytest.mark.parametrize("garbage", [b"\xff" * 600, b"%PDF-1.7 not a data set" * 20, b""])
+@pytest.mark.parametrize("garbage", [b"\xff" * 600, b"%PDF-1.7 not a data set" * 20, b"\0" * 40])
 def test_a_data_set_that_is_no_dicom_is_not_understood(site: Site, garbage: bytes) -> None:
     before = stored_files(site)
     status: list[int] = []

@@ -254,8 +254,8 @@ def test_a_zds_alone_is_a_sign_of_imaging() -> None:
 @pytest.mark.parametrize(
     ("kind", "where", "code"),
     [
-        ("ORU^R01", "MSH-9.1", "unsupported-type"),
-        ("SIU^S12", "MSH-9.1", "unsupported-type"),
+        ("MDM^T02", "MSH-9.1", "unsupported-type"),
+        ("DFT^P03", "MSH-9.1", "unsupported-type"),
         ("ORM^O02", "MSH-9.2", "unsupported-event"),
     ],
 )

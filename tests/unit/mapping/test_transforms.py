@@ -30,7 +30,7 @@ CONTEXT = MappingContext(
 
 def take(transform: str, path: str, *lines: str, table: CodeTable | None = None) -> object:
     raw = "\r".join([r"MSH|^~\&|A|B|C|D|20260301||ADT^A08|1|P|2.5.1||||||UNICODE UTF-8", *lines]).encode()
-    return TRANSFORMS[transform].make(CONTEXT, table)(Message.read(raw), Path.parse(path))
+    return TRANSFORMS[transform].step(CONTEXT, table, Path.parse(path))(Message.read(raw))
 
 
 # Times

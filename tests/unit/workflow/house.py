@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,6 +42,17 @@ JOHN = Identifier("2002", "HOSP")
 SCANNER = DicomPeer(ae_title="CT1")
 
 
+@functools.cache
+def new_database() -> bytes:
+    """The bytes of an empty database with all its tables, made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database("", Path(folder), on_broken=lambda: None)
+        migrate(database)
+        database.checkpoint()
+        database.close()
+        return (Path(folder) / "bridge.db").read_bytes()
+
+
 def settings(folder: Path, **changes: Any) -> Settings:
     values: dict[str, Any] = {
         "data": folder,
@@ -56,8 +69,8 @@ class House:
         self.clock = ManualClock(NOON)
         self.settings = settings(folder, **changes)
         self.broken: list[bool] = []
+        (folder / "bridge.db").write_bytes(new_database())
         self.database = Database("", folder, on_broken=lambda: self.broken.append(True))
-        migrate(self.database)
         self.context = Context(self.database, self.settings, self.clock)
         self.intake = Intake(self.context)
         self.acquiring = Acquiring(self.context)

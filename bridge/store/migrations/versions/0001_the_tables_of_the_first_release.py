@@ -308,6 +308,7 @@ def upgrade() -> None:
         sa.Column("value", sa.String(), nullable=False),
         sa.Column("issuer", sa.String(), nullable=False),
         sa.Column("type", sa.String(), server_default="", nullable=False),
+        sa.Column("retired", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.ForeignKeyConstraint(
             ["patient_id"],
             ["patient.id"],
@@ -455,10 +456,6 @@ def upgrade() -> None:
         sa.Column("control_id", sa.String(), nullable=False),
         sa.Column("request", bridge.store.types.Json(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["message_id"],
-            ["message.id"],
-        ),
-        sa.ForeignKeyConstraint(
             ["order_id"],
             ["imaging_order.id"],
         ),
@@ -475,10 +472,6 @@ def upgrade() -> None:
         sa.Column("status_before", sa.String(), nullable=False),
         sa.Column("status_after", sa.String(), nullable=False),
         sa.Column("note", sa.String(), server_default="", nullable=False),
-        sa.ForeignKeyConstraint(
-            ["message_id"],
-            ["message.id"],
-        ),
         sa.ForeignKeyConstraint(
             ["order_id"],
             ["imaging_order.id"],
@@ -509,10 +502,6 @@ def upgrade() -> None:
         sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("updated_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["message_id"],
-            ["message.id"],
-        ),
         sa.ForeignKeyConstraint(
             ["order_id"],
             ["imaging_order.id"],

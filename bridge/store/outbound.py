@@ -1,0 +1,199 @@
+"""What we send over MLLP: a queue a destination, in the order of their ids, never dropped.
+
+new      enqueued in the transaction of the act; `raw` holds the facts as JSON
+due      `raw` holds the final bytes; sent, perhaps more than once, until answered
+stopped  answered with an error, and a person must decide before anything else leaves
+sent     positively acknowledged
+dead     given up, and listed for a person
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from bridge.store.schema import message, outbound_message
+
+
+class OutboundState(StrEnum):
+    NEW = "new"
+    DUE = "due"
+    STOPPED = "stopped"
+    SENT = "sent"
+    DEAD = "dead"
+
+
+WAITING = (OutboundState.NEW, OutboundState.DUE, OutboundState.STOPPED)
+_out = outbound_message.c
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRow:
+    """`attempts` counts the exchanges begun; it fences: only the newest attempt may settle the row."""
+
+    id: int
+    destination: str
+    control_id: str
+    raw: bytes
+    subject: str
+    event: str
+    state: OutboundState
+    attempts: int
+    next_attempt_at: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """`oldest` is the age of the oldest message that waits, `answer` what became of its last attempt."""
+
+    destination: str
+    waiting: int
+    stopped: int
+    sent: int
+    dead: int
+    oldest: datetime | None
+    answer: str
+
+
+_COLUMNS = (
+    _out.id, _out.destination, _out.control_id, _out.raw, _out.subject, _out.event, _out.state, _out.attempts,
+    _out.next_attempt_at, _out.created_at,
+)  # fmt: skip
+_INSERT = insert(outbound_message)
+_EVENTS = select(_out.event).where(_out.destination == bindparam("d"), _out.subject == bindparam("s")).order_by(_out.id)
+_HEAD = (
+    select(*_COLUMNS)
+    .where(_out.destination == bindparam("d"), _out.state.in_(WAITING))
+    .order_by(_out.id)
+    .limit(1)
+)  # fmt: skip
+_GET = select(*_COLUMNS).where(_out.id == bindparam("m"))
+_CLAIM = (
+    update(outbound_message)
+    .where(_out.id == bindparam("m"), _out.state.in_([OutboundState.NEW, OutboundState.DUE]))
+    .where(_out.attempts == bindparam("seen"), _out.next_attempt_at <= bindparam("now"))
+    .values(state=OutboundState.DUE, raw=bindparam("bytes"), attempts=_out.attempts + 1, next_attempt_at=bindparam("t"))
+)
+_SETTLE = (
+    update(outbound_message)
+    .where(_out.id == bindparam("m"), _out.state.in_(WAITING), _out.attempts == bindparam("mine"))
+    .values(
+        state=bindparam("to"), next_attempt_at=bindparam("t"), last_answer=bindparam("answer"), sent_at=bindparam("at")
+    )
+)
+_RELEASE = (
+    update(outbound_message)
+    .where(_out.id == bindparam("m"), _out.state.in_([OutboundState.STOPPED, OutboundState.DEAD]))
+    .values(state=bindparam("to"), next_attempt_at=bindparam("t"))
+)
+_COUNTS = (
+    select(_out.destination, _out.state, func.count(), func.min(_out.created_at), func.min(_out.id))
+    .group_by(_out.destination, _out.state)
+    .order_by(_out.destination)
+)
+_ANSWER = select(_out.last_answer).where(_out.id == bindparam("m"))
+_CONTROL_ID = select(message.c.control_id).where(message.c.id == bindparam("m"))
+
+
+def add_outbound(
+    connection: Connection, destination: str, control_id: str, facts: bytes, subject: str, event: str, at: datetime
+) -> None:
+    """Enqueue the facts of a message, in the transaction of the act that it tells of."""
+    connection.execute(
+        _INSERT,
+        {
+            "destination": destination,
+            "control_id": control_id,
+            "raw": facts,
+            "subject": subject,
+            "event": event,
+            "state": OutboundState.NEW,
+            "next_attempt_at": at,
+            "created_at": at,
+        },
+    )
+
+
+def events_of(connection: Connection, destination: str, subject: str) -> list[str]:
+    """What the destination has been told of the subject, or will be, oldest first."""
+    return list(connection.execute(_EVENTS, {"d": destination, "s": subject}).scalars())
+
+
+def oldest_waiting(connection: Connection, destination: str) -> OutboundRow | None:
+    """The head of the queue: the only message that may leave."""
+    return _row(connection.execute(_HEAD, {"d": destination}).one_or_none())
+
+
+def get_outbound(connection: Connection, key: int) -> OutboundRow | None:
+    return _row(connection.execute(_GET, {"m": key}).one_or_none())
+
+
+def claim_outbound(connection: Connection, row: OutboundRow, raw: bytes, now: datetime, until: datetime) -> bool:
+    """Begin an attempt: the bytes are kept before they leave, and no other node sends until `until`."""
+    values = {"m": row.id, "seen": row.attempts, "now": now, "bytes": raw, "t": until}
+    return connection.execute(_CLAIM, values).rowcount == 1
+
+
+def settle_outbound(
+    connection: Connection,
+    key: int,
+    attempt: int,
+    state: OutboundState,
+    answer: str,
+    *,
+    next_at: datetime,
+    sent_at: datetime | None = None,
+) -> bool:
+    """What became of attempt number `attempt`; False when a later one has begun, or a person decided."""
+    values = {"m": key, "mine": attempt, "to": state, "t": next_at, "answer": answer, "at": sent_at}
+    return connection.execute(_SETTLE, values).rowcount == 1
+
+
+def release_outbound(connection: Connection, key: int, state: OutboundState, at: datetime) -> bool:
+    """A person's word on a stopped or dead message; False for any other."""
+    return connection.execute(_RELEASE, {"m": key, "to": state, "t": at}).rowcount == 1
+
+
+def queue_states(connection: Connection) -> list[QueueState]:
+    """One line a destination, for status and alarms."""
+    found: dict[str, dict[str, tuple[int, datetime, int]]] = {}
+    for destination, state, count, oldest, first in connection.execute(_COUNTS):
+        found.setdefault(destination, {})[state] = (count, oldest, first)
+    states = []
+    for destination, by_state in found.items():
+        waiting = [by_state[s] for s in WAITING if s in by_state]
+        head = min((first for _, _, first in waiting), default=0)
+        answer = connection.execute(_ANSWER, {"m": head}).scalar_one() if head else ""
+
+        def count(state: OutboundState, of: dict[str, tuple[int, datetime, int]] = by_state) -> int:
+            return of[state][0] if state in of else 0
+
+        states.append(
+            QueueState(
+                destination,
+                sum(n for n, _, _ in waiting),
+                count(OutboundState.STOPPED),
+                count(OutboundState.SENT),
+                count(OutboundState.DEAD),
+                min((at for _, at, _ in waiting), default=None),
+                answer,
+            )
+        )
+    return states
+
+
+def control_id_of(connection: Connection, message_id: int) -> str:
+    """MSH-10 of a stored message: what an answer to it repeats as MSA-2."""
+    return connection.execute(_CONTROL_ID, {"m": message_id}).scalar_one() or ""
+
+
+def _row(row: object) -> OutboundRow | None:
+    if row is None:
+        return None
+    values = dict(row._mapping)  # type: ignore[attr-defined]
+    return OutboundRow(**{**values, "state": OutboundState(values["state"])})
