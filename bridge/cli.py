@@ -61,6 +61,7 @@ def _plain_errors(command: F) -> F:
 @click.pass_context
 def main(context: click.Context, config: Path) -> None:
     """From an HL7 order to an image opened from the chart."""
+    os.umask(0o077)  # whatever is written holds patient data or secrets
     context.obj = _Given(config)
 
 

@@ -140,7 +140,7 @@ def show_(context: click.Context, message_id: int, raw: bool, as_json: bool) -> 
     if row is None:
         raise NotFound("no such message", where=f"message {message_id}")
     if raw:
-        click.get_binary_stream("stdout").write(row["raw"])
+        click.echo(row["raw"], nl=False)
         return
     feed = next((f for f in settings.hl7.feed if f.name == row["feed"]), None)
     segments = show_message(row["raw"], feed)

@@ -160,7 +160,9 @@ def render_reviews(entries: list[dict[str, Any]], settings: Settings) -> str:
         lines.append(
             f"  #{entry['id']:<4} {entry['subject']:<14} {entry['kind']:<18} since {_ago(now, entry['opened_at'])}"
         )
-        lines.append(f"        {entry['reason']}: {EXPLAINED.get(entry['reason'].partition(' ')[0], 'see docs/operating.md')}")
+        lines.append(
+            f"        {entry['reason']}: {EXPLAINED.get(entry['reason'].partition(' ')[0], 'see docs/operating.md')}"
+        )
         for one in entry["details"].get("candidates", []):
             told = ", ".join(f"{what} {verdict}" for what, verdict in one["evidence"])
             lines.append(f"        candidate order {one['order']} by {'+'.join(one['rules'])}: {told}")

@@ -52,6 +52,8 @@ class OrderContent:
     priority: str
     status: str
     authored: datetime | None
+    scheduled: str = ""
+    """The first scheduled step's start as a FHIR dateTime, '' when the order named none."""
 
 
 @dataclass(frozen=True, slots=True)

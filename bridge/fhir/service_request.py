@@ -52,6 +52,7 @@ def service_request(order: OrderContent, patient: Reference, issuers: Issuers) -
         "priority": _PRIORITY.get(order.priority.strip().upper()),
         "code": concept(order.code, order.description),
         "subject": {"reference": patient.relative},
+        "occurrenceDateTime": order.scheduled or None,
         "authoredOn": order.authored.isoformat(timespec="seconds") if order.authored else None,
     }
     return {key: value for key, value in request.items() if value}

@@ -54,7 +54,8 @@ class Delimiters:
 
     def may_keep_escapes(self, text: str) -> bool:
         """Whether `unread_escapes` can find any: a quick look."""
-        return bool(self.escape) and any(self.escape + letter in text for letter in "CMZX")
+        e = self.escape
+        return bool(e) and (e + "X" in text or e + "Z" in text or e + "C" in text or e + "M" in text)
 
     def unread_escapes(self, text: str) -> Iterator[str]:
         """A word for each escape that stays literal: `\\C`, `\\M`, `\\Z` and `\\X` that does not decode."""

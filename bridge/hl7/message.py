@@ -57,7 +57,21 @@ class Repetition:
     def values(self) -> list[str]:
         """All components as `get` gives them; not to be changed."""
         parts = self._parts or self._cut()
-        return parts if self._plain else [self.get(number) for number in range(1, len(parts) + 1)]
+        if self._plain:
+            return parts
+        escape, mark = self._delimiters.escape, self._delimiters.subcomponent
+        return [self.get(n) if escape in value or mark in value else value for n, value in enumerate(parts, 1)]
+
+    def subcomponents(self, component: int) -> list[str]:
+        """All subcomponents of a component, decoded; [] when it is absent."""
+        parts = self._parts or self._cut()
+        if not 0 < component <= len(parts):
+            return []
+        value, marks = parts[component - 1], self._delimiters
+        if self._plain:
+            return [value]
+        cut = value.split(marks.subcomponent) if marks.subcomponent else [value]
+        return [marks.unescape(one) for one in cut] if marks.escape in value else cut
 
     def get(self, component: int, subcomponent: int = 0) -> str:
         """Decoded text, '' when absent. Subcomponent 0 is the first one, which is the whole of a simple component."""

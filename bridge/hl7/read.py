@@ -45,7 +45,7 @@ def read_message(message: Message, mappings: Mappings) -> Reading:
         reading = _route(message, mappings, warnings)
     except BadInput as fault:
         return Reading(warnings=_distinct(warnings), refusal=fault)
-    return replace(reading, warnings=_distinct(warnings))
+    return replace(reading, warnings=_distinct(warnings)) if warnings else reading
 
 
 def _distinct(warnings: list[str]) -> tuple[str, ...]:

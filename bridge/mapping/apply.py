@@ -102,8 +102,8 @@ class Values(dict[str, object]):
 
     def kept(self, name: str) -> str:
         """The text of a field that is never deleted: the null says nothing."""
-        value = self.text(name)
-        return "" if value == DELETED else value
+        value = self.get(name)
+        return value if isinstance(value, str) and value != DELETED else ""
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.get(name)

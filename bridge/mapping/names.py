@@ -31,8 +31,10 @@ def _at(values: list[str], component: int) -> str:
 
 def _group(parts: list[str]) -> str:
     """Family, given, middle, suffix, prefix, as HL7 has them."""
-    family, given, middle, suffix, prefix = map(_clean, [*parts[:5], "", "", "", "", ""][:5])
-    return f"{family}^{given}^{middle}^{prefix}^{suffix}".rstrip("^")
+    cleaned = [_clean(part) if part else "" for part in parts[:5]]
+    if len(cleaned) > 3:
+        cleaned[3:] = [*cleaned[4:], cleaned[3]] if len(cleaned) == 5 else ["", cleaned[3]]
+    return "^".join(cleaned).rstrip("^")
 
 
 def _whole(groups: dict[int, str]) -> PersonName | None:
@@ -81,7 +83,7 @@ def read_cn(repetitions: Sequence[Repetition]) -> PersonName | None:
     if not repetitions:
         return None
     first = repetitions[0]
-    group = _group([first.get(1, number) for number in range(2, 7)])
+    group = _group(first.subcomponents(1)[1:6])
     if group:
         return PersonName(group)
     return None if first.get(2).isdigit() else read_provider(repetitions[:1])

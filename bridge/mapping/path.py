@@ -74,8 +74,18 @@ class Path:
 def part(repetition: Repetition, component: int, subcomponent: int = 0) -> str:
     """A component on one line, without padding and control characters; '' when absent or null."""
     value = repetition.get(component, subcomponent)
-    if value.isalnum() or not value:
-        return value
+    return value if not value or value.isalnum() else _cleaned(value)
+
+
+def parts(values: list[str], first: int, count: int) -> list[str]:
+    """`count` components (or subcomponents) from the `first` on, each as `part` gives it."""
+    found = [v if not v or v.isalnum() else _cleaned(v) for v in values[first - 1 : first - 1 + count]]
+    while len(found) < count:
+        found.append("")
+    return found
+
+
+def _cleaned(value: str) -> str:
     if not value.isprintable():
         value = value.translate(_CONTROLS)
     value = one_line(value)
@@ -85,6 +95,6 @@ def part(repetition: Repetition, component: int, subcomponent: int = 0) -> str:
 def one_line(text: str) -> str:
     """Single blanks in place of any white space, none at the ends."""
     # Of all white space only the blank is printable: what is so, and has no blank to spare, stays as it is.
-    if text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":
+    if text.isprintable() and (" " not in text or ("  " not in text and text[0] != " " and text[-1] != " ")):
         return text
     return " ".join(text.split())

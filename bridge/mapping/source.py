@@ -23,6 +23,9 @@ class Repetition(Protocol):
     def values(self) -> list[str]:
         """Every component as `get` gives it; not to be changed."""
 
+    def subcomponents(self, component: int) -> list[str]:
+        """Every subcomponent of a component; [] when that is absent."""
+
     def get(self, component: int, subcomponent: int = 0) -> str:
         """'' when absent. Subcomponent 0 is the component itself, or its first subcomponent when it has several."""
 

@@ -19,7 +19,7 @@ from bridge.domain.patient import DELETED
 from bridge.errors import BadValue, MissingField
 from bridge.mapping import names, times
 from bridge.mapping.context import MappingContext
-from bridge.mapping.path import Path, part
+from bridge.mapping.path import Path, part, parts
 from bridge.mapping.source import Repetition, Segment, Source
 from bridge.mapping.tables import CodeTable
 from bridge.uids import is_uid
@@ -119,7 +119,8 @@ def _known(found: Found, path: Path, table: CodeTable) -> str:
 
 def _words(repetition: Repetition, at: int) -> str:
     """The text of a CE, else its code (2A.3)."""
-    return part(repetition, at + 1) or part(repetition, at)
+    code, text = parts(repetition.values(), at, 2)
+    return text or code
 
 
 def _code_text(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
@@ -141,9 +142,7 @@ def _code_texts(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
 
 
 def _joined(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
-    return lambda found: (
-        " ".join(filter(None, [part(found[0], number) for number in range(1, found[0].components + 1)])) or None
-    )
+    return lambda found: " ".join(filter(None, parts(found[0].values(), 1, found[0].components))) or None
 
 
 def _lines(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
@@ -186,10 +185,10 @@ _OWN_TYPES = frozenset({"", "MR", "PI", "PT", "PN", "ANON"})
 
 def _cx(one: Repetition, context: MappingContext, default: str) -> Identifier | None:
     """CX (2A.14): value, check digit, scheme, authority HD, type."""
-    value, kind = part(one, 1), part(one, 5)
+    value, _, _, _, kind = parts(one.values(), 1, 5)
     if not value:
         return None
-    issuer = context.issuers.canonical(part(one, 4, 1), part(one, 4, 2), part(one, 4, 3))
+    issuer = context.issuers.canonical(*parts(one.subcomponents(4), 1, 3))
     return Identifier(value, issuer or (default if kind in _OWN_TYPES else ""), kind)
 
 
@@ -214,10 +213,8 @@ def _cx_identifier(context: MappingContext, _: CodeTable | None, __: Path) -> Re
 
 def _ei(one: Repetition, context: MappingContext, default: str) -> Identifier | None:
     """EI: value, namespace, universal id and its type."""
-    value = part(one, 1)
-    if not value:
-        return None
-    return Identifier(value, context.issuers.canonical(part(one, 2), part(one, 3), part(one, 4)) or default)
+    value, *authority = parts(one.values(), 1, 4)
+    return Identifier(value, context.issuers.canonical(*authority) or default) if value else None
 
 
 def _entity(default_of: Callable[[MappingContext], str]) -> Maker:
@@ -238,7 +235,7 @@ def _entities(default_of: Callable[[MappingContext], str]) -> Maker:
 
 def _read_code(one: Repetition, at: int, table: CodeTable | None) -> Code | None:
     """A triplet of a CE (2A.3) that begins at the path's component: 1, or 4 for the alternate one."""
-    value, meaning, scheme = part(one, at), part(one, at + 1), part(one, at + 2)
+    value, meaning, scheme = parts(one.values(), at, 3)
     return Code(value, table.get(scheme) if table else scheme, meaning or value) if value else None
 
 
@@ -267,10 +264,10 @@ def _observed(source: Source, table: CodeTable | None, what: str) -> tuple[Segme
     """The first OBX whose identifier (OBX-3, either triplet) the table calls `what`, and the text that it meets."""
     for segment in source.segments("OBX"):
         for one in segment.repetitions(3)[:1]:
-            for component in (1, 2, 4, 5):
-                text = part(one, component)
-                if text and table and table.get(text) == what:
-                    return segment, text
+            code, text, _, other_code, other_text = parts(one.values(), 1, 5)
+            for word in (code, text, other_code, other_text):
+                if word and table and table.get(word) == what:
+                    return segment, word
     return None
 
 

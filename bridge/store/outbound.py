@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, union_all, update
 from sqlalchemy.engine import Connection
 
 from bridge.store.schema import message, outbound_message
@@ -66,12 +66,22 @@ _COLUMNS = (
 )  # fmt: skip
 _INSERT = insert(outbound_message)
 _EVENTS = select(_out.event).where(_out.destination == bindparam("d"), _out.subject == bindparam("s")).order_by(_out.id)
+# The oldest of each state is one step in the index; the oldest of all at once would be a walk through the queue.
 _HEAD = (
     select(*_COLUMNS)
-    .where(_out.destination == bindparam("d"), _out.state.in_(WAITING))
+    .where(
+        _out.id.in_(
+            union_all(
+                *(
+                    select(func.min(_out.id)).where(_out.destination == bindparam("d"), _out.state == state)
+                    for state in WAITING
+                )
+            )
+        )
+    )
     .order_by(_out.id)
     .limit(1)
-)  # fmt: skip
+)
 _GET = select(*_COLUMNS).where(_out.id == bindparam("m"))
 _CLAIM = (
     update(outbound_message)

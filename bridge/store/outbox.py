@@ -18,6 +18,7 @@ from bridge.store.schema import (
     publication,
     remote_resource,
     requested_procedure,
+    scheduled_procedure_step,
     series,
     study_link,
 )
@@ -109,9 +110,7 @@ _RETRY = (
 _OWNERS = select(_pub.c.lease_owner).where(_pub.c.state == PublicationState.CLAIMED).distinct()
 _RELEASE = (
     update(_pub)
-    .where(
-        _pub.c.state == PublicationState.CLAIMED, _pub.c.lease_owner.in_(bindparam("owners", expanding=True))
-    )
+    .where(_pub.c.state == PublicationState.CLAIMED, _pub.c.lease_owner.in_(bindparam("owners", expanding=True)))
     .values(
         state=PublicationState.DUE,
         lease_owner=None,
@@ -138,8 +137,22 @@ _REMOTE = select(remote_resource.c.remote_id, remote_resource.c.type).where(
     remote_resource.c.connection == bindparam("c"), remote_resource.c.subject == bindparam("s")
 )
 _REMOTE_SET = upsert(remote_resource, ("connection", "subject"), {"remote_id": None, "type": None})
+_FIRST_START = (
+    select(func.min(scheduled_procedure_step.c.start_date + scheduled_procedure_step.c.start_time))
+    .where(
+        scheduled_procedure_step.c.requested_procedure_id == requested_procedure.c.id,
+        scheduled_procedure_step.c.start_defaulted.is_(False),
+    )
+    .scalar_subquery()
+)
 _ORDERS_OF_STUDY = (
-    select(imaging_order, requested_procedure.c.description, requested_procedure.c.code, requested_procedure.c.priority)
+    select(
+        imaging_order,
+        requested_procedure.c.description,
+        requested_procedure.c.code,
+        requested_procedure.c.priority,
+        _FIRST_START.label("first_start"),
+    )
     .join(requested_procedure, requested_procedure.c.order_id == imaging_order.c.id)
     .join(study_link, study_link.c.procedure_id == requested_procedure.c.id)
     .where(study_link.c.study_id == bindparam("s"), study_link.c.ended_at.is_(None))
@@ -293,7 +306,7 @@ def set_remote_id(connection: Connection, name: str, subject: str, kind: str, va
 
 
 def orders_of_study(connection: Connection, study_id: int) -> list[tuple[int, OrderContent]]:
-    """(patient key, order) for every order the study is linked to."""
+    """(patient key, order) for every order the study is linked to; `scheduled` is DA and TM in one, site-local."""
     found: list[tuple[int, OrderContent]] = []
     for row in connection.execute(_ORDERS_OF_STUDY, {"s": study_id}):
         order = OrderContent(
@@ -306,6 +319,7 @@ def orders_of_study(connection: Connection, study_id: int) -> list[tuple[int, Or
             priority=row.priority,
             status=row.status,
             authored=row.event_at,
+            scheduled=row.first_start or "",
         )
         found.append((row.patient_id, order))
     return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
-from bridge.store.schema import imaging_order, launch_session, patient, patient_identifier
+from bridge.store.schema import imaging_order, launch_session, patient, patient_identifier, report
 from bridge.store.upsert import upsert
 
 
@@ -64,6 +64,22 @@ _MOVE_ORDERS = (
     update(imaging_order)
     .where(imaging_order.c.patient_id == bindparam("p"))
     .values(patient_id=bindparam("into"), version=imaging_order.c.version + 1)
+)
+_MOVE_REPORTS = (
+    update(report)
+    .where(report.c.patient_id == bindparam("p"))
+    .values(patient_id=bindparam("into"), version=report.c.version + 1)
+)
+_DROP = delete(patient).where(patient.c.id == bindparam("p"))
+_KEY = (patient_identifier.c.value == bindparam("v"), patient_identifier.c.issuer == bindparam("i"))
+_SET_IDENTIFIER = update(patient_identifier).where(*_KEY).values(patient_id=bindparam("p"), retired=bindparam("r"))
+_RENAME_IDENTIFIER = (
+    update(patient_identifier).where(*_KEY).values(value=bindparam("nv"), issuer=bindparam("ni"), type=bindparam("nt"))
+)
+_LIVE_IDENTIFIERS = (
+    select(patient_identifier.c.value, patient_identifier.c.issuer)
+    .where(patient_identifier.c.patient_id == bindparam("p"), patient_identifier.c.retired.is_(False))
+    .order_by(patient_identifier.c.id)
 )
 _END_SESSIONS = (
     update(launch_session)
@@ -193,7 +209,36 @@ def merge_patients(connection: Connection, prior: int, survivor: int, at: dateti
     both = {"p": prior, "into": survivor}
     connection.execute(_MOVE_IDENTIFIERS, both)
     connection.execute(_MOVE_ORDERS, both)
+    connection.execute(_MOVE_REPORTS, both)
     connection.execute(_ALREADY_MERGED, both)
     connection.execute(_MERGE, both)
     # A session opened for the record that is gone must not go on under another's name.
-    connection.execute(_END_SESSIONS, {"p": prior, "at": at})
+    end_sessions(connection, prior, at)
+
+
+def end_sessions(connection: Connection, patient_id: int, at: datetime) -> None:
+    """What a viewer was opened for is no longer this patient's."""
+    connection.execute(_END_SESSIONS, {"p": patient_id, "at": at})
+
+
+def drop_patient(connection: Connection, patient_id: int) -> None:
+    """Undo `add_patient` for one that another message has made at the same moment."""
+    connection.execute(_DROP, {"p": patient_id})
+
+
+def set_owner(connection: Connection, identifier: Identifier, patient_id: int, *, retired: bool) -> None:
+    """A known identifier becomes this patient's: their own, or one that only finds them."""
+    connection.execute(_SET_IDENTIFIER, {"v": identifier.value, "i": identifier.issuer, "p": patient_id, "r": retired})
+
+
+def rename_identifier(connection: Connection, old: Identifier, new: Identifier) -> None:
+    """`new` stands where `old` stood, so that it is shown in its place."""
+    connection.execute(
+        _RENAME_IDENTIFIER,
+        {"v": old.value, "i": old.issuer, "nv": new.value, "ni": new.issuer, "nt": new.type},
+    )
+
+
+def live_identifiers(connection: Connection, patient_id: int) -> set[tuple[str, str]]:
+    """(value, issuer) of those that no merge or change has retired."""
+    return {(row.value, row.issuer) for row in connection.execute(_LIVE_IDENTIFIERS, {"p": patient_id})}

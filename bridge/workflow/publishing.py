@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -65,9 +66,9 @@ def gather(connection: Connection, study_id: int, context: Context) -> tuple[Stu
     identifiers: tuple[Identifier, ...] = ()
     if len(patient_ids) == 1:
         identifiers = patients.identifiers_of(connection, next(iter(patient_ids)))
-    orders = tuple(order for _, order in linked)
-    counts = outbox.instances_by_series(connection, study_id)
     zone = context.settings.site.zone
+    orders = tuple(replace(o, scheduled=fhir_time(o.scheduled[:8], o.scheduled[8:], "", zone)) for _, o in linked)
+    counts = outbox.instances_by_series(connection, study_id)
     series = tuple(
         SeriesContent(
             uid=s.series_instance_uid,

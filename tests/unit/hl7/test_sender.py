@@ -245,7 +245,7 @@ def test_a_thousand_exchanges_with_a_receiver_that_misbehaves_at_random_give_no_
     choices = random.Random(22)
     words = (*HONEST * 7, *NEGATIVE, *WRONG)
     behave: Behave = lambda _id, _n: choices.choice(words)  # noqa: E731
-    with peer_that(behave) as peer, house_with(tmp_path, peer.port, ack_seconds=0.1) as (house, sender):
+    with peer_that(behave) as peer, house_with(tmp_path, peer.port, ack_seconds=0.05) as (house, sender):
         ids = enqueue(house, 1000)
         for _ in range(1000):
             if not sender.send_due():
@@ -267,10 +267,10 @@ def test_the_hl7_role_sends_by_itself_and_ends_when_asked(tmp_path: Path) -> Non
     with peer_that("AA") as peer:
         with house_with(tmp_path, peer.port) as (house, _):
             perform(house)
-            settings = house.settings.model_copy(
+            chosen = house.settings.model_copy(
                 update={"hl7": Hl7(feed=(Feed(name="ris", port=0),), destination=(destination(peer.port),))}
             )
-        process = Process(chosen, Ending())
+        process = Process(chosen, Ending(), ManualClock(NOON))
         role = Hl7Role(process)
         role.start()
         try:

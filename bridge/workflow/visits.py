@@ -1,0 +1,161 @@
+"""What a visit tells an order (ADT A01 to A13, A38), and accounts and visits that are renamed or move (A41 to A51).
+
+An order is never cancelled by a visit that ends: a person does that, or the placer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from bridge.domain.identity import Identifier
+from bridge.domain.lifecycle import newer
+from bridge.domain.matching import Rule
+from bridge.domain.order import StepStatus
+from bridge.domain.patient import PatientEvent, Visit
+from bridge.errors import MissingField
+from bridge.store import orders, studies, visits
+from bridge.store.db import Connection
+
+_BECOMES = {
+    "A01": frozenset({"P", "E", ""}),
+    "A06": frozenset({"O", "E", "P", "R", "B", ""}),
+    "A07": frozenset({"I", ""}),
+}
+"""Events that give a patient of these classes (PV1-2) a new visit: open orders of the old one follow."""
+_ENDS = frozenset({"A03", "A11", "A38"})
+RENAMES = {"A41": "account", "A49": "account", "A42": "visit", "A50": "visit", "A51": "alternate"}
+"""Merged or renamed within one patient: what of."""
+
+
+def take_visit(connection: Connection, event: PatientEvent, patient_id: int, at: datetime) -> list[str]:
+    """Open orders of the visit get its number, account, class, place and physician."""
+    values = _values(event.visit)
+    mine = [o for o in visits.open_orders(connection, patient_id) if _concerns(event, o)]
+    changed = False
+    for order in mine:
+        new = {k: v for k, v in values.items() if getattr(order, k) != v}
+        if new:
+            orders.change_order(connection, order.id, {**new, "updated_at": at})
+            changed = True
+    if changed:
+        orders.touch_steps_of_patient(connection, patient_id)
+    named = [o for o in mine if _of(event.visit, o)]
+    if event.event == "A10":
+        return _arrived(connection, [o.id for o in named], at)
+    if event.event in _ENDS and named:
+        return [f"open imaging orders of the visit that ended: {len(named)}, kept"]
+    return []
+
+
+def _values(visit: Visit) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "patient_class": visit.patient_class,
+        "patient_location": visit.location,
+        "referring_physician": visit.referring_physician.dicom,
+    }
+    for names, number in (
+        (("admission_id", "admission_issuer"), visit.admission),
+        (("account_number", "account_issuer"), visit.account),
+    ):
+        if number is not None:
+            told |= dict(zip(names, number.key, strict=True))
+    return {k: v for k, v in told.items() if v or k.endswith("_issuer")}
+
+
+def _of(visit: Visit, order: Any) -> bool:
+    """Whether the order carries the visit's number or account."""
+    admission, account = (order.admission_id, order.admission_issuer), (order.account_number, order.account_issuer)
+    told = {number.key for number in (visit.admission, visit.account) if number is not None}
+    return bool(told & {key for key in (admission, account) if key[0]})
+
+
+def _concerns(event: PatientEvent, order: Any) -> bool:
+    if _of(event.visit, order):
+        return True
+    if event.event in _ENDS:
+        return False
+    before = Visit(event.prior_visit, account=event.prior_account)
+    if _of(before, order):
+        return True  # A06, A07 with MRG: the visit that turned into this one
+    if not order.admission_id and not order.account_number:
+        return True
+    return order.patient_class in _BECOMES.get(event.event, ()) and newer(event.occurred, order.event_at)
+
+
+def _arrived(connection: Connection, order_ids: list[int], at: datetime) -> list[str]:
+    """A10: who was expected is here (PS3.3 C.4.10 ARRIVED)."""
+    if not order_ids:
+        return ["no open imaging order of the visit: nobody is marked as arrived"]
+    for order_id in order_ids:
+        arrived = [s for s in orders.steps_of_order(connection, order_id) if s.status == StepStatus.SCHEDULED]
+        for step in arrived:
+            orders.set_step_status(connection, step.id, StepStatus.ARRIVED)
+        if arrived:
+            status = orders.get_order(connection, order_id).status
+            orders.add_history(connection, order_id, at, "ADT A10", status, status)
+    return []
+
+
+def rename(connection: Connection, event: PatientEvent, patient_id: int) -> list[str]:
+    """A41, A42, A49, A50, A51: another number for the same account or visit. Raises MissingField."""
+    kind = RENAMES[event.event]
+    visit = event.visit
+    number = None if visit.admission == visit.account else visit.admission
+    old, new, where = {
+        "account": (event.prior_account, visit.account, "PID-18"),
+        "visit": (event.prior_visit, number, "PV1-19"),
+        "alternate": (event.prior_alternate, visit.alternate, "PV1-50"),
+    }[kind]
+    if old is None or new is None:
+        raise MissingField(f"{where} is empty", where=where)
+    return renamed(connection, patient_id, old, new, account=kind == "account")
+
+
+def renamed(connection: Connection, patient_id: int, old: Identifier, new: Identifier, *, account: bool) -> list[str]:
+    if not visits.rename(connection, patient_id, old, new, account=account):
+        return ["no imaging order carries the number that changes"]
+    orders.touch_steps_of_patient(connection, patient_id)
+    return []
+
+
+def move(
+    connection: Connection, event: PatientEvent, from_patient: int, patient_id: int, who: str, at: datetime
+) -> list[str]:
+    """A44, A45: the orders of one account or visit, and what hangs on them, become another patient's."""
+    number = event.prior_account if event.event == "A44" else event.prior_visit
+    moved = visits.orders_of_visit(connection, from_patient, number) if number else []
+    if not moved or from_patient == patient_id:
+        return ["no imaging order carries the number that moves"]
+    links = visits.links_of_orders(connection, moved)
+    visits.move_orders(connection, moved, from_patient, patient_id, at)
+    for order_id in moved:
+        status = orders.get_order(connection, order_id).status
+        orders.add_history(connection, order_id, at, f"ADT {event.event}", status, status, note="moved to its patient")
+    new = event.visit.account if event.event == "A44" else event.visit.admission
+    if number and new and new != number:
+        visits.rename(connection, patient_id, number, new, account=event.event == "A44")
+    orders.touch_steps_of_patient(connection, patient_id)
+    _studies_follow(connection, links, frozenset(moved), event.event, who, at)
+    return []
+
+
+def _studies_follow(
+    connection: Connection, links: list[Any], moved: frozenset[int], event: str, who: str, at: datetime
+) -> None:
+    """Their images name the first patient for ever: the hospital's word stands above what a device wrote."""
+    for study_id in dict.fromkeys(link.study_id for link in links):
+        own = [link for link in links if link.study_id == study_id]
+        if all(link.order_id in moved for link in own):
+            for link in own:
+                studies.end_link(connection, link.id, at, who, f"moved by {event}")
+                studies.add_link(
+                    connection,
+                    study_id,
+                    link.procedure_id,
+                    rule=Rule.PERSON,
+                    evidence=[[f"moved by {event}", "equal"]],
+                    at=at,
+                    by=who,
+                )
+        studies.new_version(connection, study_id)
