@@ -69,8 +69,13 @@ def open_database(settings: Settings, on_broken: Callable[[], None] = lambda: No
 def load_mappings(settings: Settings, feed: Feed | None = None) -> Mappings:
     """The site's mappings, or those of a feed. Raises `ConfigurationError` with every fault of the files."""
     overlay = (feed.mapping_overlay if feed else "") or settings.site.mapping_overlay
+    return Mappings.load(default_directory(), overlay or None, mapping_context(settings, feed))
+
+
+def mapping_context(settings: Settings, feed: Feed | None = None) -> MappingContext:
+    """What the mappings must know of the site, or of a feed, beside their tables."""
     defaults = _defaults(settings, feed)
-    context = MappingContext(
+    return MappingContext(
         settings.site.zone,
         settings.issuers,
         default_patient_issuer=defaults.patient_issuer,
@@ -79,7 +84,6 @@ def load_mappings(settings: Settings, feed: Feed | None = None) -> Mappings:
         default_accession_issuer=defaults.accession_issuer,
         preferred_patient_issuer=defaults.patient_issuer,
     )
-    return Mappings.load(default_directory(), overlay or None, context)
 
 
 def feed_mappings(settings: Settings) -> dict[str, Mappings]:

@@ -16,7 +16,10 @@ from typing import Any, TypeVar
 import click
 
 from bridge import __version__, log
+from bridge.cli_common import feed_of
+from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
+from bridge.cli_shadow import load, shadow
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
@@ -169,29 +172,41 @@ def check(given: _Given) -> None:
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--all", "everything", is_flag=True, help="Also the fields that the message leaves empty.")
+@click.option("--feed", default="", help="Read by this feed's settings.  [default: the first]")
 @click.pass_obj
 @_plain_errors
-def explain(given: _Given, file: Path, as_json: bool, everything: bool) -> None:
-    """What the bridge reads from a message, and which path, table row and mapping line gave each value."""
+def explain(given: _Given, file: Path, as_json: bool, everything: bool, feed: str) -> None:
+    """What the bridge reads from a message, which path, table row and mapping line gave each value, and its effect.
+
+    The message is tried by itself, on a store that is thrown away: why an order would be parked, and what each
+    modality would be told in its character set.
+    """
     from bridge import app
+    from bridge import preview as previewing
     from bridge.hl7.conformance import remarks
     from bridge.hl7.explain import explain as explain_message
     from bridge.mapping.explain import render
 
     settings = Settings.load(given.config) if given.config.exists() else Settings()
+    one = feed_of(settings, feed)
     raw = file.read_bytes()
-    explanation = explain_message(raw, app.load_mappings(settings))
+    mappings = app.load_mappings(settings, one)
+    explanation = explain_message(
+        raw, mappings, charset_override=one.charset_override, charset_default=one.charset_default
+    )
+    preview = previewing.preview(raw, settings, one, mappings, SystemClock())
     try:
         conformance = remarks(raw)
     except BridgeError as fault:
         conformance = [str(fault)]
     if as_json:
-        told = {**explanation.as_json(), "conformance": conformance}
+        told = {**explanation.as_json(), "conformance": conformance, "preview": preview.as_json()}
         click.echo(json.dumps(told, default=str, indent=2, ensure_ascii=False))
     else:
         click.echo(render(explanation, colour=sys.stdout.isatty(), empty=everything))
         for line in conformance:
             click.echo(f"  structure: {line}")
+        click.echo(previewing.render(preview))
     sys.exit(1 if explanation.refusal else 0)
 
 
@@ -304,6 +319,9 @@ def _add_sandbox() -> None:
 
     main.add_command(sandbox)
     main.add_command(messages)
+    main.add_command(mappings)
+    main.add_command(shadow)
+    main.add_command(load)
 
 
 _add_sandbox()

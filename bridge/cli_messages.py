@@ -4,57 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bridge.cli_common import PlainGroup, Span, look, opened, settings_of
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.domain.message import Fate
-from bridge.errors import BridgeError, ConfigurationError, NotFound
+from bridge.errors import BridgeError, NotFound
 
 if TYPE_CHECKING:
     from bridge.store.db import Connection, Database
     from bridge.workflow.replaying import Replayed, Replaying
 
-T = TypeVar("T")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _FATES = click.Choice([fate.value for fate in Fate])
 _COLOURS = {Fate.PARKED: "yellow", Fate.REFUSED: "red", Fate.QUARANTINED: "red"}
 
 
-class Since(click.ParamType[timedelta]):
-    """`30m`, `12h`, `7d`: that long ago."""
-
-    name = "30m|12h|7d"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = re.fullmatch(r"(\d{1,4})([mhd])", str(value))
-        if found is None:
-            self.fail("say 30m, 12h or 7d", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
-
-
-class _Group(click.Group):
-    """A fault of the site's making is told in plain lines, not as a trace."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ConfigurationError as fault:
-            for line in fault.faults:
-                click.secho(line, fg="red", err=True)
-            ctx.exit(2)
-        except BridgeError as fault:
-            click.secho(f"{fault.code}: {fault}{f' ({fault.where})' if fault.where else ''}", fg="red", err=True)
-            ctx.exit(1)
-
-
-@click.group(cls=_Group)
+@click.group(cls=PlainGroup)
 def messages() -> None:
     """Messages received: list them, look into one, run them again."""
 
@@ -63,7 +32,7 @@ def messages() -> None:
 @click.option("--feed", default="")
 @click.option("--fate", "fates", multiple=True, type=_FATES)
 @click.option("--errors", is_flag=True, help="Parked, refused and quarantined only.")
-@click.option("--since", type=Since())
+@click.option("--since", type=Span())
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_context
@@ -80,8 +49,9 @@ def list_(
     from bridge.store import inbox
 
     begin = SystemClock().now() - since if since else None
-    with _opened(context) as (database, settings):
-        rows = _read(
+    settings = settings_of(context)
+    with opened(settings) as database:
+        rows = look(
             database,
             lambda c: inbox.list_messages(c, fates=fates, feed=feed, since=begin, errors=errors, limit=limit),
         )
@@ -123,7 +93,7 @@ def show_(context: click.Context, message_id: int, raw: bool, as_json: bool) -> 
     from bridge.hl7.show import show_acks, show_message
     from bridge.store import audit, inbox
 
-    def look(connection: Connection) -> dict[str, Any] | None:
+    def read(connection: Connection) -> dict[str, Any] | None:
         found = inbox.get_message(connection, message_id)
         if found is not None:
             audit.write_audit(
@@ -135,8 +105,9 @@ def show_(context: click.Context, message_id: int, raw: bool, as_json: bool) -> 
             )
         return found
 
-    with _opened(context) as (database, settings):
-        row = database.write(look)
+    settings = settings_of(context)
+    with opened(settings) as database:
+        row = database.write(read)
     if row is None:
         raise NotFound("no such message", where=f"message {message_id}")
     if raw:
@@ -175,7 +146,7 @@ def _print_segment(segment: dict[str, Any]) -> None:
 @click.option("--fate", "fates", multiple=True, type=_FATES, help="All messages of this fate.")
 @click.option("--parked", is_flag=True, help="All whose orders are parked: after the station table was mended.")
 @click.option("--feed", default="")
-@click.option("--since", type=Since())
+@click.option("--since", type=Span())
 @click.option("--limit", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000))
 @click.option("--yes", is_flag=True, help="Do it. Without it nothing changes, and what would change is printed.")
 @click.option("--dry-run", is_flag=True, help="The default.")
@@ -204,7 +175,8 @@ def replay_(
     if yes and dry_run:
         raise click.UsageError("--yes and --dry-run exclude each other")
     begin = SystemClock().now() - since if since else None
-    with _opened(context) as (database, settings):
+    settings = settings_of(context)
+    with opened(settings) as database:
         replaying = _replaying(database, settings)
         ids = sorted(set(message_ids)) or replaying.find(fates=wanted, feed=feed, since=begin, limit=limit)
         done = [_replay(replaying, one, dry_run=not yes, quiet=as_json) for one in ids]
@@ -256,23 +228,6 @@ def _replaying(database: Database, settings: Settings) -> Replaying:
         return read_raw(envelope.raw, feeds[envelope.feed], mappings[envelope.feed])
 
     return Replaying(Context(database, settings, SystemClock()), read)
-
-
-@contextmanager
-def _opened(context: click.Context) -> Iterator[tuple[Database, Settings]]:
-    from bridge import app
-
-    settings = Settings.load(context.find_root().obj.config)
-    database = app.open_database(settings)
-    try:
-        yield database, settings
-    finally:
-        database.close()
-
-
-def _read(database: Database, look: Callable[[Connection], T]) -> T:
-    with database.read() as connection:
-        return look(connection)
 
 
 def _who() -> str:

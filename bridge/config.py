@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -34,6 +35,25 @@ def _network(value: str) -> str:
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0)]
 Network = Annotated[str, AfterValidator(_network)]
+CHARACTER_SETS = frozenset(
+    {
+        *("", "ISO_IR 6", "ISO_IR 13", "ISO_IR 192", "GB18030", "GBK", "ISO 2022 IR 6", "ISO 2022 IR 13"),
+        *("ISO 2022 IR 87", "ISO 2022 IR 149", "ISO 2022 IR 159"),
+        *(f"ISO_IR {n}" for n in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166)),
+        *(f"ISO 2022 IR {n}" for n in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166)),
+    }
+)
+"""The defined terms of Specific Character Set (PS3.3 C.12.1.1.2) that can be written."""
+
+
+def _character_set(value: str) -> str:
+    terms = value.split("\\")
+    if any(term not in CHARACTER_SETS or (len(terms) > 1 and term[:4] not in ("", "ISO ")) for term in terms):
+        raise ValueError("not defined terms of Specific Character Set (PS3.3 C.12.1.1.2), several joined by \\")
+    return value
+
+
+CharacterSet = Annotated[str, AfterValidator(_character_set)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\x7f]+$")]
 
 
@@ -221,12 +241,16 @@ class Station(Section):
 
 
 class DicomPeer(Section):
-    """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says."""
+    """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says.
+
+    `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
+    """
 
     ae_title: AeTitle
     addresses: tuple[str, ...] = ()
     may: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo", "worklist", "mpps", "store"})
-    character_set: str = "ISO_IR 192"
+    character_set: CharacterSet = "ISO_IR 192"
+    utf8: bool = True
     patient_issuer: str = ""
     accession_issuer: str = ""
     own_worklist_only: bool = False
@@ -241,7 +265,8 @@ class Dicom(Section):
     max_associations: int = Field(64, ge=1)
     max_pdu_bytes: int = Field(131072, ge=4096)
     network_seconds: Seconds = 60
-    character_set: str = "ISO_IR 192"
+    character_set: CharacterSet = "ISO_IR 192"
+    utf8: bool = True
     peer: tuple[DicomPeer, ...] = ()
 
     @model_validator(mode="after")
@@ -259,6 +284,7 @@ class Dicom(Section):
             addresses=(),
             may=self.unknown_peers,
             character_set=self.character_set,
+            utf8=self.utf8,
             patient_issuer="",
             accession_issuer="",
             own_worklist_only=False,
@@ -360,6 +386,63 @@ class Web(Section):
         return self
 
 
+Day = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+
+
+def _hours(value: str) -> str:
+    found = re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)", value)
+    if not found or value[:5] >= value[6:]:
+        raise ValueError('not hours of one day, like "08:00-17:00"; the whole day is "00:00-24:00"')
+    return value
+
+
+Hours = Annotated[str, AfterValidator(_hours)]
+
+
+class FeedAlarms(Section):
+    """What differs for one feed; what is left out is that of `[alarms]`."""
+
+    name: str
+    silent_minutes: float | None = Field(None, ge=0)
+    working_days: frozenset[Day] | None = None
+    working_hours: Hours | None = None
+
+
+class Alarms(Section):
+    """When somebody must look. A limit of 0 switches that alarm off."""
+
+    check_seconds: float = Field(5, gt=0)
+    silent_minutes: float = Field(60, ge=0)
+    working_days: frozenset[Day] = frozenset({"Mon", "Tue", "Wed", "Thu", "Fri"})
+    working_hours: Hours = "08:00-17:00"
+    holidays: frozenset[date] = frozenset()
+    error_share: float = Field(0.2, ge=0, le=1)
+    error_window: int = Field(50, ge=1, le=1000)
+    error_least: int = Field(10, ge=1)
+    parked_minutes: float = Field(60, ge=0)
+    review_hours: float = Field(24, ge=0)
+    outbound_minutes: float = Field(10, ge=0)
+    publication_minutes: float = Field(30, ge=0)
+    disk_free_bytes: int = Field(2 * 1024**3, ge=0)
+    role_silent_seconds: Seconds = 30
+    feed: tuple[FeedAlarms, ...] = ()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len({f.name for f in self.feed}) != len(self.feed):
+            raise ValueError("two [[alarms.feed]] have the same name")
+        if self.error_least > self.error_window:
+            raise ValueError("error_least is more than error_window")
+        return self
+
+
+class MetricsSetting(Section):
+    """Who may read /metrics: these addresses, or whoever knows the token in the file."""
+
+    allow_from: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
+    token_file: Path | None = None
+
+
 class Viewer(Section):
     investigational_banner: bool = True
 
@@ -393,6 +476,8 @@ class Settings(Section):
     launch: Launch = Launch()
     web: Web = Web()
     viewer: Viewer = Viewer()
+    alarms: Alarms = Alarms()
+    metrics: MetricsSetting = MetricsSetting()
     log: Log = Log()
 
     @model_validator(mode="after")
@@ -400,6 +485,8 @@ class Settings(Section):
         for what, names in (("ehr", [e.name for e in self.ehr]), ("issuer", [i.name for i in self.issuer])):
             if len(set(names)) != len(names):
                 raise ValueError(f"two [[{what}]] have the same name")
+        if unknown := {f.name for f in self.alarms.feed} - {f.name for f in self.hl7.feed}:
+            raise ValueError(f"[[alarms.feed]] names no feed: {', '.join(sorted(unknown))}")
         return self
 
     @property
@@ -460,8 +547,16 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     hl7 = settings.hl7.model_copy(update={"feed": feeds, "destination": destinations})
     database = settings.database.model_copy(update={"password_file": beside(settings.database.password_file)})
     ehr = tuple(e.model_copy(update={"token_file": beside(e.token_file)}) for e in settings.ehr)
+    metrics = settings.metrics.model_copy(update={"token_file": beside(settings.metrics.token_file)})
     return settings.model_copy(
-        update={"data": beside(settings.data), "hl7": hl7, "launch": launch, "database": database, "ehr": ehr}
+        update={
+            "data": beside(settings.data),
+            "hl7": hl7,
+            "launch": launch,
+            "database": database,
+            "ehr": ehr,
+            "metrics": metrics,
+        }
     )
 
 
@@ -489,6 +584,8 @@ def _override(tree: dict[str, Any], environment: dict[str, str] | os._Environ[st
             if not (isinstance(model, type) and issubclass(model, BaseModel)):
                 break
             node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                break  # the file has a value where a section belongs, and is told so
         else:
             if parts[-1] in model.model_fields:
                 node[parts[-1]] = value

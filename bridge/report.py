@@ -15,6 +15,7 @@ from bridge import app
 from bridge.clock import Clock, SystemClock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
+from bridge.hl7.tls import server_context
 from bridge.run.role import read_notice
 from bridge.store import audit, inbox, outbound, outbox, review, studies, worklist
 from bridge.store.db import Database, sqlite_sound_for_processes, sqlite_version
@@ -182,9 +183,11 @@ def check(config: Path) -> tuple[list[str], list[str]]:
     notes.append(f"configuration {config}")
     try:
         app.load_mappings(settings)
+        app.feed_mappings(settings)
         notes.append("mappings compiled")
     except ConfigurationError as fault:
         faults += fault.faults
+    faults += _check_feeds(settings)
     faults += _check_secrets(settings)
     faults += _check_database(settings, notes)
     faults += _check_ports(settings, notes)
@@ -215,6 +218,16 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
 
 
+def _check_feeds(settings: Settings) -> list[str]:
+    faults = []
+    for feed in settings.hl7.feed:
+        try:
+            server_context(feed)
+        except ConfigurationError as fault:
+            faults += fault.faults
+    return faults
+
+
 def _check_secrets(settings: Settings) -> list[str]:
     files = [
         settings.database.password_file,
@@ -223,6 +236,9 @@ def _check_secrets(settings: Settings) -> list[str]:
         *(i.client_key_file for i in settings.launch.smart),
         *(i.jwks_file for i in settings.launch.link),
         *(d.tls_key_file for d in settings.hl7.destination),
+        *(
+            f.tls_key_file or f.tls_certificate_file for f in settings.hl7.feed
+        ),  # a key may stand beside its certificate
     ]
     faults = []
     for file in files:

@@ -31,6 +31,7 @@ from bridge.dicom.services import AcquiringService, PerformingService, Services,
 from bridge.dicom.storage import Receiver
 from bridge.dicom.worklist import Answer, Finder
 from bridge.errors import BridgeError, NotAllowed, StoreBroken, StoreUnavailable
+from bridge.mapping.transliteration import NONE, Transliteration
 
 ACSE_SECONDS = 30
 _SLACK = 64 * 1024
@@ -52,7 +53,7 @@ class _Operation:
 class DicomServer:
     """Listens for modalities. `start`, then `drain` (finish what runs, begin nothing) and `stop`."""
 
-    def __init__(self, settings: Settings, services: Services, clock: Clock) -> None:
+    def __init__(self, settings: Settings, services: Services, clock: Clock, table: Transliteration = NONE) -> None:
         self.settings = settings.dicom
         self.services = services
         self.clock = clock
@@ -60,7 +61,7 @@ class DicomServer:
         self.policy = Policy(settings.dicom)
         issuers = settings.issuers
         self._receiver = Receiver(self.archive, services.acquiring, settings.storage, settings.defaults, issuers)
-        self._finder = Finder(services.worklist, services.acquiring, issuers)
+        self._finder = Finder(services.worklist, services.acquiring, issuers, table)
         self._steps = Steps(services.performing, settings.defaults, issuers)
         self._meter = Meter(settings.storage.max_object_bytes + _SLACK)
         self._server: Server | None = None

@@ -1,89 +1,132 @@
-"""Answers in a peer's character set, never with question marks (PS3.5 6.1.2, 6.2)."""
+"""Answers that a device can read, never with question marks (PS3.3 C.12.1.1.2; PS3.5 6.1.2, 6.2).
+
+Each text as it is, when the device's character set holds it; else, of a name, the alphabetic group alone; else spelt
+by the declared table; else the whole answer in UTF-8 where the device may be sent that; else no answer at all, for an
+answer that lacks a part would be read as if there were none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
+from bridge.errors import BadValue
+from bridge.mapping.transliteration import NONE, Transliteration
+
 UTF8 = "ISO_IR 192"
+NOT_READABLE = "not-readable"
+"""The code of the `BadValue` of an answer that the device cannot be given."""
 _DEFAULT = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 _DEFAULT_CODEC = "iso8859"
+_MOST = {"SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
+_PN_GROUP = 64
+_EXACT = frozenset(
+    {
+        *(0x00080050, 0x00080100, 0x00080102, 0x00100020, 0x00100021, 0x00380010, 0x00400009, 0x00400031, 0x00400032),
+        *(0x00400033, 0x00401001, 0x00402016, 0x00402017),
+    }
+)
+"""Identifiers and codes: spelt otherwise they are others."""
+Knows = Callable[[str], bool]
 
 
-def settle(data: Dataset, character_set: str, *, asked: bool) -> None:
-    """Set (0008,0005) so that every text can be told: the peer's set; else it with alphabetic names only; else UTF-8.
+def settle(data: Dataset, character_set: str, *, asked: bool, utf8: bool = True, table: Transliteration = NONE) -> None:
+    """Set (0008,0005), and change in place what `character_set` (values joined by a backslash) cannot hold.
 
-    Plain ASCII needs none and gets one only when `asked`. Changes names in place when they are cut.
+    Plain ASCII needs none and gets one only when `asked`. Raises `BadValue` (code `NOT_READABLE`, `where` the tag)
+    when something cannot be told and `utf8` is false; nothing is changed then.
     """
+    knows, wanted = _repertoire(character_set)
+    odd = [(element, values) for element, values in _texts(data) if not all(map(str.isascii, values))]
+    answers = [_told(element, values, knows, table) for element, values in odd]
+    if None in answers:
+        if not utf8:
+            where = _where(odd[answers.index(None)][0])
+            raise BadValue("not to be told in the device's character set", where=where, code=NOT_READABLE)
+        answers, wanted = [values for _, values in odd], [UTF8]
+    for (element, values), told in zip(odd, answers, strict=True):
+        if told is not None and told != values:
+            element.value = told if len(told) > 1 else told[0]
+    if wanted and (asked or not all(part.isascii() for told in answers for part in told or ())):
+        data.SpecificCharacterSet = wanted if len(wanted) > 1 else wanted[0]
+
+
+def _told(element: DataElement, values: list[str], knows: Knows, table: Transliteration) -> list[str] | None:
+    """The values as the device can be told them, None when it cannot."""
+    told: list[str] = []
+    for value in values:
+        if _holds(knows, value, element.VR):
+            told.append(value)
+            continue
+        if element.VR == "PN":
+            value = value.partition("=")[0]
+            if not value.strip("^ "):
+                return None  # nobody's name would be left
+            if _holds(knows, value, "PN"):
+                told.append(value)
+                continue
+        spelt = None if element.tag in _EXACT else table.spell(value, knows)
+        if not spelt or not _holds(knows, spelt, element.VR):
+            return None
+        if element.VR == "PN" and len(spelt) > _PN_GROUP >= len(value):
+            return None
+        told.append(spelt[: _MOST.get(element.VR, len(spelt))].rstrip())
+    return told
+
+
+def _holds(knows: Knows, text: str, vr: str) -> bool:
+    """Component by component for names: every delimiter returns to the first character set (PS3.5 6.1.2.5.3)."""
+    if vr != "PN":
+        return knows(text)
+    return all(knows(part) for group in text.split("=") for part in group.split("^"))
+
+
+def _texts(data: Dataset) -> Iterator[tuple[DataElement, list[str]]]:
+    for element in data:
+        if element.VR == "SQ":
+            for item in element.value or ():
+                yield from _texts(item)
+            continue
+        values = list(element.value) if isinstance(element.value, MultiValue) else [element.value]
+        if any(isinstance(value, str | PersonName) for value in values):
+            yield element, [str(value) for value in values]
+
+
+@lru_cache(maxsize=64)
+def _repertoire(character_set: str) -> tuple[Knows, list[str]]:
+    """Whether a text is told by a character set and comes back the same; and the values of (0008,0005)."""
     wanted = character_set.split("\\") if character_set else []
-    if all(part.isascii() for part in _texts(data)):
-        if asked and wanted:
-            _set(data, wanted)
-        return
-    if wanted and _encodable(_texts(data), wanted):
-        _set(data, wanted)
-        return
-    if wanted and _encodable(_texts(data, alphabetic_only=True), wanted):
-        _cut_names(data)
-        _set(data, wanted)
-        return
-    _set(data, [UTF8])
-
-
-def _set(data: Dataset, wanted: list[str]) -> None:
-    data.SpecificCharacterSet = wanted if len(wanted) > 1 else wanted[0]
-
-
-def _encodable(texts: Iterable[str], wanted: list[str]) -> bool:
+    plain = not wanted or wanted[0] in _DEFAULT
     try:
         encodings = convert_encodings(list(wanted))
     except LookupError:
-        return False
-    # pydicom writes the default repertoire as Latin-1, and takes a name that it does not know for it.
-    plain = wanted[0] in _DEFAULT
-    known = plain or encodings[0] != _DEFAULT_CODEC or wanted[0].endswith("IR 100")
-    if not known or len(encodings) != len(wanted):
-        return False
-    return all(_survives(part, encodings, plain) for part in texts)
+        return str.isascii, []
+    if len(wanted) < 2 and plain:
+        return str.isascii, wanted
+    # pydicom takes a name that it does not know for the default repertoire, and writes that as Latin-1.
+    if len(encodings) != len(wanted) or (encodings[0] == _DEFAULT_CODEC and not plain):
+        return str.isascii, []
 
-
-def _survives(part: str, encodings: list[str], plain: bool) -> bool:
-    if part.isascii():
-        return True
-    if plain and any("\x80" <= letter <= "\xff" for letter in part):
-        return False
-    try:
-        if len(encodings) == 1:
-            part.encode(encodings[0])
+    @lru_cache(maxsize=4096)
+    def knows(text: str) -> bool:
+        if text.isascii():
             return True
-        # What does not come back the same would have been replaced.
-        return decode_bytes(encode_string(part, encodings), encodings, set()) == part
-    except (UnicodeError, LookupError, ValueError):
-        return False
+        if plain and any("\x80" <= letter <= "\xff" for letter in text):
+            return False
+        try:
+            # What does not come back the same would have been replaced.
+            return decode_bytes(encode_string(text, encodings), encodings, set()) == text
+        except (UnicodeError, LookupError, ValueError):
+            return False
+
+    return knows, wanted
 
 
-def _texts(data: Dataset, *, alphabetic_only: bool = False) -> Iterator[str]:
-    for element in data:
-        if element.VR == "SQ":
-            for item in element.value or ():
-                yield from _texts(item, alphabetic_only=alphabetic_only)
-            continue
-        for value in element.value if isinstance(element.value, MultiValue) else [element.value]:
-            if isinstance(value, PersonName):
-                groups = str(value).split("=")
-                yield from groups[:1] if alphabetic_only else groups
-            elif isinstance(value, str):
-                yield value
-
-
-def _cut_names(data: Dataset) -> None:
-    for element in data:
-        if element.VR == "SQ":
-            for item in element.value or ():
-                _cut_names(item)
-        elif element.VR == "PN" and element.value:
-            element.value = str(element.value).partition("=")[0]
+def _where(element: DataElement) -> str:
+    return f"({element.tag.group:04X},{element.tag.element:04X})"

@@ -33,6 +33,12 @@ def plain(value: str) -> str:
     return "".join(c if c >= " " and c not in "\\\x7f" else "/" if c == "\\" else " " for c in value).strip()
 
 
+def lines(value: str) -> str:
+    """Text of several lines (LT, PS3.5 6.2): a backslash is a letter there, and a line ends with CR LF."""
+    told = ("".join(c if c >= " " and c != "\x7f" else " " for c in line).rstrip() for line in value.splitlines())
+    return "\r\n".join(told).strip()
+
+
 def _name(name: PersonName) -> str:
     return plain(name.dicom)
 
@@ -128,7 +134,7 @@ TOP: dict[int, Attribute] = {
     0x00401002: Attribute("LO", False, lambda e, i: plain(e.reason)),
     0x00401003: Attribute("SH", True, lambda e, i: plain(e.priority)),
     0x00401004: Attribute("LO", True, lambda e, i: plain(e.transport)),
-    0x00401400: Attribute("LT", False, lambda e, i: plain(e.comments)),
+    0x00401400: Attribute("LT", False, lambda e, i: lines(e.comments)),
     0x00402016: Attribute("LO", False, lambda e, i: plain(e.placer_order_number)),
     0x00402017: Attribute("LO", False, lambda e, i: plain(e.filler_order_number)),
     0x00403001: Attribute("LO", True, lambda e, i: ""),

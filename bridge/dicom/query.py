@@ -15,6 +15,7 @@ from bridge.dicom.walk import ODD
 from bridge.domain.identity import Issuers
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
 from bridge.errors import BadValue
+from bridge.mapping.transliteration import NONE, Transliteration
 
 CHARACTER_SET = 0x00080005
 _DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
@@ -70,8 +71,19 @@ def read_query(request: Dataset, issuers: Issuers) -> Query:
     return Query(keys, warn)
 
 
-def response(entry: WorklistEntry, request: Dataset, character_set: str, issuers: Issuers) -> Dataset:
-    """The answer for an entry: the attributes asked for and no others, (0008,0005) when needed (K.6.1.2.2)."""
+def response(
+    entry: WorklistEntry,
+    request: Dataset,
+    character_set: str,
+    issuers: Issuers,
+    *,
+    utf8: bool = True,
+    table: Transliteration = NONE,
+) -> Dataset:
+    """The answer for an entry: the attributes asked for and no others, (0008,0005) when needed (K.6.1.2.2).
+
+    Raises `BadValue` (code `charset.NOT_READABLE`) when a device that cannot have UTF-8 cannot be told it whole.
+    """
     answer = Dataset()
     for tag in sorted(request.keys()):
         if tag == STEP_SEQUENCE:
@@ -79,7 +91,7 @@ def response(entry: WorklistEntry, request: Dataset, character_set: str, issuers
             answer.add_new(tag, "SQ", Sequence([_step(entry, asked, issuers)]))
         elif tag in TOP:
             _add(answer, tag, TOP[tag], entry, request, issuers)
-    charset.settle(answer, character_set, asked=CHARACTER_SET in request)
+    charset.settle(answer, character_set, asked=CHARACTER_SET in request, utf8=utf8, table=table)
     return answer
 
 

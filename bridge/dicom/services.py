@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
 from bridge.config import DicomPeer
@@ -17,6 +17,10 @@ Change = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[s
 class WorklistService(Protocol):
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
         """Matching entries, visible to this peer; `TooLarge` over the limit, `StoreUnavailable`."""
+        ...
+
+    def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
+        """Steps (their keys) that the peer could not be told, each with the tag to blame, and those that it was."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -10,22 +11,33 @@ from pynetdicom.events import Event
 
 from bridge.config import DicomPeer
 from bridge.dicom import status
+from bridge.dicom.charset import NOT_READABLE
 from bridge.dicom.header import read_data_set
 from bridge.dicom.query import read_query, response
 from bridge.dicom.services import AcquiringService, WorklistService
 from bridge.domain.identity import Issuers
-from bridge.errors import MissingField
+from bridge.errors import BadValue, BridgeError, MissingField, StoreBroken
+from bridge.log import work
+from bridge.mapping.transliteration import NONE, Transliteration
 
+log = logging.getLogger("bridge.dicom.worklist")
 Answer: TypeAlias = tuple[Dataset | int, Dataset | None]
 
 
 class Finder:
     """Answers a query; the final 0000 is pynetdicom's, sent when the answers end."""
 
-    def __init__(self, worklist: WorklistService, acquiring: AcquiringService, issuers: Issuers) -> None:
+    def __init__(
+        self,
+        worklist: WorklistService,
+        acquiring: AcquiringService,
+        issuers: Issuers,
+        table: Transliteration = NONE,
+    ) -> None:
         self.worklist = worklist
         self.acquiring = acquiring
         self.issuers = issuers
+        self.table = table
 
     def answers(self, event: Event, peer: DicomPeer, calling: str) -> Iterator[Answer]:
         """FF00 (FF01 when an optional key was not matched by) for each step, FE00 when cancelled.
@@ -40,8 +52,29 @@ class Finder:
         query = read_query(request, self.issuers)
         self.acquiring.note_query(calling)
         pending = status.PENDING_WARNING if query.warn else status.PENDING
+        withheld: dict[int, str] = {}
+        shown: set[int] = set()
         for entry in self.worklist.find(query.keys, peer):
             if event.is_cancelled:
                 yield status.CANCEL, None
                 return
-            yield pending, response(entry, request, peer.character_set, self.issuers)
+            try:
+                answer = response(entry, request, peer.character_set, self.issuers, utf8=peer.utf8, table=self.table)
+            except BadValue as fault:
+                if fault.code != NOT_READABLE:
+                    raise
+                withheld[entry.step_pk] = fault.where
+                continue
+            shown.add(entry.step_pk)
+            yield pending, answer
+        if not peer.utf8:
+            self._note_unreadable(peer, withheld, shown)
+
+    def _note_unreadable(self, peer: DicomPeer, withheld: dict[int, str], shown: set[int]) -> None:
+        """For the review list. The device has its answers: a store that is busy is told at its next query."""
+        try:
+            self.worklist.note_unreadable(peer, withheld, shown)
+        except StoreBroken:
+            raise
+        except BridgeError as fault:
+            work(log, "not noted", logging.WARNING, aet=peer.ae_title, error=fault.code, count=len(withheld))

@@ -22,7 +22,6 @@ from bridge.errors import BadValue, NotReadable
 from bridge.hl7.charset import choose
 from bridge.hl7.header import header_of
 
-
 _FAULTS = (HL7apyException, ValueError)
 """hl7apy lets ValueError through for what is no date or number."""
 

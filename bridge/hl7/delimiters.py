@@ -45,39 +45,65 @@ class Delimiters:
 
     def unescape(self, value: str) -> str:
         """Decode every escape once; what is none, or cannot be read, stays as it stands."""
-        if not self.escape or self.escape not in value:
+        mark = self.escape
+        if not mark or mark not in value:
             return value
-        marks = self._marks()
-        return _pattern(self.escape).sub(
-            lambda match: marks[match[1]] if match.lastindex == 1 else self._longer(match), value
-        )
+        pieces = value.split(mark)
+        out, at, last = [pieces[0]], 1, len(pieces) - 1
+        meanings = self._marks()
+        while at < last:
+            # Between two marks stands an escape or, with the first of them, literal text: a lone one swallows nothing.
+            body = pieces[at]
+            if not body:
+                out.append(mark)
+                at += 1
+                continue
+            meaning = meanings[body] if body in meanings else meanings.setdefault(body, self._longer(body))
+            if meaning is None:
+                out.append(mark + body)
+                at += 1
+            else:
+                out.append(meaning)
+                out.append(pieces[at + 1])
+                at += 2
+        if at == last:
+            out.append(mark + pieces[last])
+        return "".join(out)
 
     def may_keep_escapes(self, text: str) -> bool:
         """Whether `unread_escapes` can find any: a quick look."""
-        e = self.escape
-        return bool(e) and (e + "X" in text or e + "Z" in text or e + "C" in text or e + "M" in text)
+        return bool(self.escape) and _doubtful(self.escape).search(text) is not None
 
     def unread_escapes(self, text: str) -> Iterator[str]:
         """A word for each escape that stays literal: `\\C`, `\\M`, `\\Z` and `\\X` that does not decode."""
         if self.may_keep_escapes(text):
-            for match in _pattern(self.escape).finditer(text):
-                if match.lastgroup in ("kept", "hexa") and self._longer(match) == match[0]:
-                    yield f"an escape that is not read was kept: {match[0][1]}"
+            kept = self.escape + "%s" + self.escape
+            pieces, at = text.split(self.escape), 1
+            while at < len(pieces) - 1:
+                body = pieces[at]
+                escape = (len(body) == 1 and body in "FSTREPHN") or _BODY.fullmatch(body)
+                if escape and body[0] in "CMZX" and (body[0] != "X" or self._longer(body) == kept % body):
+                    yield f"an escape that is not read was kept: {body[0]}"
+                at += 2 if escape else 1
 
-    def _marks(self) -> dict[str, str]:
+    def _marks(self) -> dict[str, str | None]:
         # A message that does without subcomponents may still escape the usual character.
         return {
             "F": self.field, "S": self.component or "^", "T": self.subcomponent or "&", "R": self.repetition or "~",
             "E": self.escape, "P": self.truncation or "#", "H": "", "N": "",
         }  # fmt: skip
 
-    def _longer(self, match: re.Match[str]) -> str:
-        if match.lastgroup == "hexa":
+    def _longer(self, body: str) -> str | None:
+        """What an escape of more than one letter means; None when it is no escape."""
+        found = _BODY.fullmatch(body)
+        if found is None:
+            return None
+        if found["hexa"] is not None:
             try:
-                return self.characters.decode(bytes.fromhex(match["hexa"]))
+                return self.characters.decode(bytes.fromhex(found["hexa"]))
             except (ValueError, NotReadable):
-                return match[0]
-        return _format(match["format"]) if match.lastgroup == "format" else match[0]
+                return self.escape + body + self.escape
+        return _format(body[1:]) if found["format"] else self.escape + body + self.escape
 
 
 PLAIN = Delimiters("|")
@@ -88,14 +114,17 @@ def _is_mark(char: str) -> bool:
     return len(char) == 1 and "!" <= char <= "~" and not char.isalnum() and char != '"'
 
 
+_BODY = re.compile(
+    r"X(?P<hexa>[0-9A-Fa-f]*)|(?P<format>\.(?:br|ce|fi|nf|(?:sp|in|ti|sk)[+-]?[0-9]{0,4}))"
+    r"|[CM][0-9A-Fa-f]{4,6}|Z[^\r\n]{0,100}"
+)
+
+
 @lru_cache(maxsize=64)
-def _pattern(escape: str) -> re.Pattern[str]:
-    """Only whole, known escapes match, so that a lone `\\` swallows nothing; linear, for none spans another."""
+def _doubtful(escape: str) -> re.Pattern[str]:
+    """Escapes that may stay literal; a little hexadecimal that is plain ASCII decodes in every set."""
     e = re.escape(escape)
-    return re.compile(
-        rf"{e}(?:(?P<mark>[FSTREPHN])|X(?P<hexa>[0-9A-Fa-f]*)|\.(?P<format>(?:br|ce|fi|nf)|(?:sp|in|ti|sk)[+-]?[0-9]{{0,4}})"
-        rf"|(?P<kept>[CM][0-9A-Fa-f]{{4,6}}|Z[^{e}\r\n]{{0,100}})){e}"
-    )
+    return re.compile(rf"{e}(?:[CMZ]|X(?!(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]){{0,64}}{e}))")
 
 
 def _format(command: str) -> str:

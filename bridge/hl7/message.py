@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property, lru_cache
+from itertools import islice
 
 from bridge.errors import NotReadable
 from bridge.hl7 import charset
@@ -35,19 +36,14 @@ class Repetition:
     def __init__(self, raw: str, delimiters: Delimiters) -> None:
         self.raw = raw
         self._delimiters = delimiters
-        self._parts: list[str] | None = None
-
-    def _cut(self) -> list[str]:
-        raw, marks = self.raw, self._delimiters
+        self._parts = raw.split(delimiters.component) if delimiters.component else [raw]
         # Without escapes and subcomponents, as most are, what is cut is already the value.
-        self._plain = marks.escape not in raw and marks.subcomponent not in raw
-        self._parts = raw.split(marks.component) if marks.component else [raw]
-        return self._parts
+        self._plain = delimiters.escape not in raw and delimiters.subcomponent not in raw
 
     @property
     def components(self) -> int:
         """How many components there are, empty ones included."""
-        return len(self._parts or self._cut())
+        return len(self._parts)
 
     @property
     def text(self) -> str:
@@ -56,7 +52,7 @@ class Repetition:
 
     def values(self) -> list[str]:
         """All components as `get` gives them; not to be changed."""
-        parts = self._parts or self._cut()
+        parts = self._parts
         if self._plain:
             return parts
         escape, mark = self._delimiters.escape, self._delimiters.subcomponent
@@ -64,7 +60,7 @@ class Repetition:
 
     def subcomponents(self, component: int) -> list[str]:
         """All subcomponents of a component, decoded; [] when it is absent."""
-        parts = self._parts or self._cut()
+        parts = self._parts
         if not 0 < component <= len(parts):
             return []
         value, marks = parts[component - 1], self._delimiters
@@ -75,7 +71,7 @@ class Repetition:
 
     def get(self, component: int, subcomponent: int = 0) -> str:
         """Decoded text, '' when absent. Subcomponent 0 is the first one, which is the whole of a simple component."""
-        parts = self._parts or self._cut()
+        parts = self._parts
         if not 0 < component <= len(parts):
             return ""
         value = parts[component - 1]
@@ -96,7 +92,7 @@ class Repetition:
 
 
 class Segment:
-    """One segment: `name`, and `number`, the line of the message where it begins (from 1)."""
+    """One segment: `name`, `number`, the line of the message where it begins (from 1), and its `text`."""
 
     __slots__ = ("_delimiters", "_fields", "_repetitions", "name", "number", "text")
 
@@ -109,11 +105,12 @@ class Segment:
         self._repetitions: dict[int, tuple[Repetition, ...]] = {}
 
     def _cut(self) -> list[str]:
-        fields = self.text.split(self._delimiters.field)
+        marks = self._delimiters
+        fields = self._fields = self.text.split(marks.field)
         if self.name == "MSH":
-            # MSH-1 is the separator itself, so that all others count one higher (2.14.9.1).
-            fields.insert(1, self._delimiters.field)
-        self._fields = fields
+            # MSH-1 is the separator itself, so that all others count one higher (2.14.9.1); it and MSH-2 stay whole.
+            fields.insert(1, marks.field)
+            self._repetitions = {number: (Repetition(fields[number], PLAIN),) for number in (1, 2) if fields[number]}
         return fields
 
     def raw_field(self, field: int) -> str:
@@ -126,17 +123,19 @@ class Segment:
         known = self._repetitions.get(field)
         if known is None:
             fields = self._fields or self._cut()
+            if field in self._repetitions:  # MSH-1 and MSH-2, as cutting leaves them
+                return self._repetitions[field]
             raw = fields[field] if 0 < field < len(fields) else ""
-            known = self._repetitions[field] = self._repeated(raw, field) if raw else ()
+            marks = self._delimiters
+            if not raw:
+                known = ()
+            elif marks.repetition in raw:
+                cut = raw.split(marks.repetition) if marks.repetition else [raw]
+                known = tuple([Repetition(one, marks) for one in cut])
+            else:
+                known = (Repetition(raw, marks),)
+            self._repetitions[field] = known
         return known
-
-    def _repeated(self, raw: str, field: int) -> tuple[Repetition, ...]:
-        marks = self._delimiters
-        if field <= 2 and self.name == "MSH":
-            return (Repetition(raw, PLAIN),)
-        if marks.repetition and marks.repetition in raw:
-            return tuple([Repetition(one, marks) for one in raw.split(marks.repetition)])
-        return (Repetition(raw, marks),)
 
     def get(self, field: int, component: int = 1, subcomponent: int = 0) -> str:
         """The text of the first repetition; '' when absent."""
@@ -152,29 +151,30 @@ class _Scope:
 
     def __init__(self, segments: tuple[Segment, ...]) -> None:
         self.all_segments = segments
-        self._by_name: dict[str, tuple[Segment, ...]] = {}
+        self._by_name: dict[str, tuple[Segment, ...]] | None = None
+
+    @property
+    def _named(self) -> dict[str, tuple[Segment, ...]]:
+        if self._by_name is None:
+            self._by_name = self._index()
+        return self._by_name
 
     def segments(self, segment: str) -> tuple[Segment, ...]:
         """All segments of that name in this scope, in order."""
-        if not self._by_name:
-            self._index()
-        found = self._by_name.get(segment)
-        return self._elsewhere(segment) if found is None else found
+        return self._named.get(segment, ())
 
-    def _index(self) -> None:
-        by_name: dict[str, list[Segment]] = {}
+    def _index(self) -> dict[str, tuple[Segment, ...]]:
+        lists: dict[str, list[Segment]] = {}
         for segment in self.all_segments:
-            by_name.setdefault(segment.name, []).append(segment)
-        self._by_name = {name: tuple(segments) for name, segments in by_name.items()}
-
-    def _elsewhere(self, segment: str) -> tuple[Segment, ...]:
-        return ()
+            if segment.name in lists:
+                lists[segment.name].append(segment)
+            else:
+                lists[segment.name] = [segment]
+        return {name: tuple(segments) for name, segments in lists.items()}
 
     def repetitions(self, segment: str, field: int) -> tuple[Repetition, ...]:
         """All repetitions of the field in the first such segment; () when segment or field is absent or empty."""
-        found = self._by_name.get(segment)
-        if found is None:
-            found = self.segments(segment)
+        found = (self._by_name or self._named).get(segment)
         return found[0].repetitions(field) if found else ()
 
     def get(self, segment: str, field: int, component: int = 1, subcomponent: int = 0) -> str:
@@ -194,10 +194,9 @@ class OrderGroup(_Scope):
         self._head = head
         self.patient_notes = patient_notes
 
-    def _elsewhere(self, segment: str) -> tuple[Segment, ...]:
-        found = () if segment in _PATIENT_ONLY else self._head.segments(segment)
-        self._by_name[segment] = found
-        return found
+    def _index(self) -> dict[str, tuple[Segment, ...]]:
+        lent = {name: found for name, found in self._head._named.items() if name not in _PATIENT_ONLY}
+        return lent | super()._index()
 
     def with_only(self, chosen: Segment) -> OrderGroup:
         """The same group with `chosen` as the only segment of its name: one step (IPC) at a time."""
@@ -398,10 +397,10 @@ def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], 
         warnings.append("the sender has already replaced characters that it could not read (U+FFFD)")
     if delimiters.may_keep_escapes(text):
         for segment in segments:
-            words = delimiters.unread_escapes(segment.text)
+            words = islice(delimiters.unread_escapes(segment.text), _MOST_WARNINGS + 1)
             warnings.extend(f"line {segment.number} ({segment.name}): {word}" for word in words)
     if len(warnings) > _MOST_WARNINGS:
-        warnings[_MOST_WARNINGS:] = [f"and {len(warnings) - _MOST_WARNINGS} more"]
+        warnings[_MOST_WARNINGS:] = [f"and at least {len(warnings) - _MOST_WARNINGS} more"]
     return tuple(segments), tuple(warnings)
 
 

@@ -233,6 +233,6 @@ def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
         station_name=values.kept("station_name"),
         location=values.kept("location"),
         description=values.kept("description"),
-        protocol_codes=tuple(dict.fromkeys(codes)),
+        protocol_codes=tuple(dict.fromkeys(codes) if len(codes) > 1 else codes),
         performing_physician=values.name("performing_physician"),
     )

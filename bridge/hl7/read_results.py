@@ -90,8 +90,10 @@ class _Gathered:
                 self._add(self.impression, key, lines)
         elif kind in _MEASURES:
             self._add(self.paragraphs, ("measures", ""), _measure(segment))
+        elif kind == "RP":
+            warnings.append("a document that is only pointed at is not fetched (OBX-5)")
         else:
-            warnings.append(f"an observation of type {kind[:3]} is not read (OBX-2)")
+            warnings.append("an observation of a type that is not read (OBX-2)")
 
     def _embedded(self, segment: Segment, kind: str, delimiters: Delimiters, warnings: list[str]) -> None:
         if self.document and (self.document_type == "application/pdf" or kind != "application/pdf"):

@@ -10,7 +10,7 @@ import logging
 import ssl
 
 from bridge.config import Destination
-from bridge.errors import BadInput, RemoteUnavailable
+from bridge.errors import BadInput, ConfigurationError, RemoteUnavailable
 from bridge.hl7.ack import AckCode, read_ack
 from bridge.hl7.client import MllpClient
 from bridge.hl7.mllp import write_frame
@@ -24,7 +24,7 @@ log = logging.getLogger("bridge.hl7.sender")
 
 
 class Sender:
-    """`send_due` is for one thread; `close` after it has ended."""
+    """`send_due` is for one thread; `close` after it has ended. Raises `ConfigurationError` for unusable TLS files."""
 
     def __init__(self, context: Context, destination: Destination, queue: OutQueue | None = None) -> None:
         self._context = context
@@ -105,11 +105,14 @@ class Sender:
 
 
 def _tls(destination: Destination) -> ssl.SSLContext | None:
-    """Server and, when we have one, client certificate (BCP 195: TLS 1.2 or later). OSError when a file is missing."""
+    """Server and, when we have one, client certificate (BCP 195: TLS 1.2 or later)."""
     if destination.tls_ca_file is None:
         return None
-    context = ssl.create_default_context(cafile=str(destination.tls_ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if destination.tls_certificate_file is not None:
-        context.load_cert_chain(destination.tls_certificate_file, destination.tls_key_file)
+    try:
+        context = ssl.create_default_context(cafile=str(destination.tls_ca_file))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if destination.tls_certificate_file is not None:
+            context.load_cert_chain(destination.tls_certificate_file, destination.tls_key_file)
+    except OSError as fault:  # ssl.SSLError too
+        raise ConfigurationError([f"hl7.destination {destination.name}: its TLS files: {fault.strerror}"]) from None
     return context

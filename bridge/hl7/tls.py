@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from bridge.config import Feed
 from bridge.errors import ConfigurationError
@@ -33,4 +34,16 @@ def server_context(feed: Feed) -> ssl.SSLContext | None:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except (OSError, ssl.SSLError) as fault:
         raise ConfigurationError([f"hl7.feed {feed.name}: {name}: {type(fault).__name__}"]) from None
+    return context
+
+
+def client_context(authority: Path, certificate: Path | None, key: Path | None, *, what: str) -> ssl.SSLContext:
+    """For one who sends: the server is checked against `authority`. Raises ConfigurationError naming `what`."""
+    try:
+        context = ssl.create_default_context(cafile=str(authority))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except OSError as fault:  # ssl.SSLError too
+        raise ConfigurationError([f"{what}: its TLS files: {fault.strerror}"]) from None
     return context

@@ -63,7 +63,8 @@ class Rule:
             for step in self.steps:
                 value = step(source)
                 if value is not None:
-                    if value == "":
+                    # Not `== ""`: a dataclass compares itself in Python.
+                    if isinstance(value, str) and not value:
                         self._tell_unknown(source, warnings)
                     return value
         except BadInput as fault:

@@ -13,6 +13,8 @@ from bridge.mapping.load import Mapping, load, merge
 from bridge.mapping.schema import FIELDS, Checker, RuleText
 from bridge.mapping.tables import CodeTable
 from bridge.mapping.transforms import TRANSFORMS
+from bridge.mapping.transliteration import FILE as TRANSLITERATION
+from bridge.mapping.transliteration import NONE, Transliteration, compile_table
 
 
 def default_directory() -> FilePath:
@@ -39,6 +41,7 @@ class Mappings:
     appointment: Section
     slot: Section
     tables: dict[str, CodeTable]
+    transliteration: Transliteration = NONE
 
     @classmethod
     def load(cls, directory: FilePath, site: str | None, context: MappingContext) -> Mappings:
@@ -58,13 +61,14 @@ class Mappings:
         for name in FIELDS:
             if name in files:
                 rows |= checker.file(name, files[name], tables)
+        transliteration = compile_table(files[TRANSLITERATION], faults) if TRANSLITERATION in files else NONE
         if faults:
             raise ConfigurationError(faults)
         sections = {
             name: Section(name, tuple(_compile(row, context, tables) for row in section))
             for name, section in rows.items()
         }
-        return cls(**sections, tables=tables)
+        return cls(**sections, tables=tables, transliteration=transliteration)
 
 
 def _compile(row: RuleText, context: MappingContext, tables: dict[str, CodeTable]) -> Rule:
@@ -86,7 +90,7 @@ def _compile(row: RuleText, context: MappingContext, tables: dict[str, CodeTable
 
 def _read_files(directory: FilePath, site: str | None, faults: list[str]) -> dict[str, Mapping]:
     """`hl7/order`, `codes/modality` ... as nodes, overlaid."""
-    names = [*FIELDS, *(f"codes/{path.stem}" for path in sorted((directory / "codes").glob("*.yaml")))]
+    names = [*FIELDS, TRANSLITERATION, *(f"codes/{path.stem}" for path in sorted((directory / "codes").glob("*.yaml")))]
     files: dict[str, Mapping] = {}
     for name in names:
         root = load(directory / f"{name}.yaml", f"{directory.name}/{name}.yaml", faults)

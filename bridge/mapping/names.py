@@ -38,7 +38,8 @@ def _group(parts: list[str]) -> str:
 
 
 def _whole(groups: dict[int, str]) -> PersonName | None:
-    return PersonName(groups.get(0, ""), groups.get(1, ""), groups.get(2, "")) if any(groups.values()) else None
+    name = PersonName(groups.get(0, ""), groups.get(1, ""), groups.get(2, ""))
+    return name if name else None
 
 
 def read_person(repetitions: Sequence[Repetition]) -> PersonName | None:

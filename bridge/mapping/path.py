@@ -88,7 +88,8 @@ def parts(values: list[str], first: int, count: int) -> list[str]:
 def _cleaned(value: str) -> str:
     if not value.isprintable():
         value = value.translate(_CONTROLS)
-    value = one_line(value)
+    if " " in value or not value.isprintable():
+        value = one_line(value)
     return "" if value == DELETED else value
 
 

@@ -43,7 +43,7 @@ class CodeTable:
 
     def get(self, text: str) -> str:
         """Our word for `text`."""
-        row = self.row(text)
+        row = self._remembered(text) if len(text) <= _MOST_REMEMBERED else self._row(text)
         if row:
             return row.ours
         return text if self.keep_unknown else ""

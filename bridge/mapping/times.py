@@ -12,8 +12,6 @@ _DTM = re.compile(
     r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:\.(\d{1,6})\d*)?)?)?)?)?)?([+-]\d{4})?", re.ASCII
 )
 
-_OFFSET = re.compile(r"[+-]\d{4}", re.ASCII)
-
 
 def read_date(text: str) -> str | None:
     """YYYYMMDD from a DT or DTM; None when it names only a month or a year. Raises BadValue for what is no date."""
@@ -38,12 +36,16 @@ def _read(text: str) -> datetime:
 def _usual(text: str) -> datetime | None:
     """To the second, as nearly all senders write; None for every other form and for what is no moment."""
     seconds, offset = text[:14], text[14:]
-    if seconds.isdecimal() and text.isascii() and (not offset or _OFFSET.fullmatch(offset)) and text[8:10] < "24":
+    if seconds.isdecimal() and text.isascii() and (not offset or _is_offset(offset)) and text[8:10] < "24":
         try:
             return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
         except ValueError:
             pass
     return None
+
+
+def _is_offset(text: str) -> bool:
+    return len(text) == 5 and text[0] in "+-" and text[1:].isdecimal()
 
 
 def _any_precision(text: str) -> datetime:

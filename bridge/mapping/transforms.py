@@ -8,10 +8,11 @@ is then tried) and raises BadValue for what cannot be.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from typing import TypeVar
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
@@ -128,17 +129,23 @@ def _code_text(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
     return lambda found: next(filter(None, (_words(one, at) for one in found)), None)
 
 
-def _distinct(values: list[str]) -> tuple[str, ...] | None:
-    return tuple(dict.fromkeys(filter(None, values))) or None
+T = TypeVar("T")
+
+
+def _each_once(values: Iterable[T | None]) -> tuple[T, ...] | None:
+    """What there is, in order; None when there is nothing."""
+    found = tuple(filter(None, values))
+    # Dataclasses hash themselves in Python: one alone need not be.
+    return (tuple(dict.fromkeys(found)) if len(found) > 1 else found) or None
 
 
 def _texts(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
-    return lambda found: _distinct([path.value(one) for one in found])
+    return lambda found: _each_once([path.value(one) for one in found])
 
 
 def _code_texts(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
     at = path.component or 1
-    return lambda found: _distinct([_words(one, at) for one in found])
+    return lambda found: _each_once([_words(one, at) for one in found])
 
 
 def _joined(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
@@ -185,7 +192,7 @@ _OWN_TYPES = frozenset({"", "MR", "PI", "PT", "PN", "ANON"})
 
 def _cx(one: Repetition, context: MappingContext, default: str) -> Identifier | None:
     """CX (2A.14): value, check digit, scheme, authority HD, type."""
-    value, _, _, _, kind = parts(one.values(), 1, 5)
+    value, kind = part(one, 1), part(one, 5)
     if not value:
         return None
     issuer = context.issuers.canonical(*parts(one.subcomponents(4), 1, 3))
@@ -201,8 +208,9 @@ def _patient_identifiers(context: MappingContext, _: CodeTable | None, __: Path)
         return 1 if one.type in ("MR", "PI") else 2
 
     def read(found: Found) -> tuple[Identifier, ...] | None:
-        every = [_cx(one, context, context.default_patient_issuer) for one in found]
-        return tuple(dict.fromkeys(sorted(filter(None, every), key=rank))) or None
+        every = [cx for one in found if (cx := _cx(one, context, context.default_patient_issuer))]
+        every.sort(key=rank)
+        return _each_once(every)
 
     return read
 
@@ -228,7 +236,7 @@ def _entity(default_of: Callable[[MappingContext], str]) -> Maker:
 def _entities(default_of: Callable[[MappingContext], str]) -> Maker:
     def make(context: MappingContext, _: CodeTable | None, __: Path) -> Reader:
         default = default_of(context)
-        return lambda found: tuple(dict.fromkeys(filter(None, [_ei(one, context, default) for one in found]))) or None
+        return lambda found: _each_once([_ei(one, context, default) for one in found])
 
     return make
 
@@ -252,12 +260,13 @@ def _code(_: MappingContext, table: CodeTable | None, path: Path) -> Reader:
 
 def _codes(_: MappingContext, table: CodeTable | None, path: Path) -> Reader:
     at = path.component or 1
-    return lambda found: tuple(dict.fromkeys(filter(None, [_read_code(one, at, table) for one in found]))) or None
+    return lambda found: _each_once([_read_code(one, at, table) for one in found])
 
 
 _NUMBER = re.compile(r"\d{1,6}(?:[.,]\d{1,6})?", re.ASCII)
-_KILOGRAMS = {"kg": "1", "kgs": "1", "g": "0.001", "lb": "0.45359237", "lbs": "0.45359237", "[lb_av]": "0.45359237"}
-_METRES = {"m": "1", "cm": "0.01", "mm": "0.001", "in": "0.0254", "[in_i]": "0.0254", "[in_us]": "0.0254"}
+_LB, _IN, _THOUSANDTH = Decimal("0.45359237"), Decimal("0.0254"), Decimal("0.001")
+_KILOGRAMS = {"kg": Decimal(1), "kgs": Decimal(1), "g": _THOUSANDTH, "lb": _LB, "lbs": _LB, "[lb_av]": _LB}
+_METRES = {"m": Decimal(1), "cm": Decimal("0.01"), "mm": _THOUSANDTH, "in": _IN, "[in_i]": _IN, "[in_us]": _IN}
 
 
 def _observed(source: Source, table: CodeTable | None, what: str) -> tuple[Segment, str] | None:
@@ -266,12 +275,12 @@ def _observed(source: Source, table: CodeTable | None, what: str) -> tuple[Segme
         for one in segment.repetitions(3)[:1]:
             code, text, _, other_code, other_text = parts(one.values(), 1, 5)
             for word in (code, text, other_code, other_text):
-                if word and table and table.get(word) == what:
+                if word and table and (row := table.row(word)) and row.ours == what:
                     return segment, word
     return None
 
 
-def _measure(what: str, units: dict[str, str], most: int) -> Transform:
+def _measure(what: str, units: dict[str, Decimal], most: int) -> Transform:
     """OBX-5 with OBX-6 (UCUM or the usual word) in DICOM's unit, as a DS."""
 
     def gather(source: Source, path: Path, table: CodeTable | None) -> Found:
@@ -286,10 +295,10 @@ def _measure(what: str, units: dict[str, str], most: int) -> Transform:
             unit = part(found[1], 1).casefold() if len(found) > 1 else ""
             if not _NUMBER.fullmatch(text) or unit not in units:
                 raise BadValue("not a number with a known unit")
-            amount = Decimal(text.replace(",", ".")) * Decimal(units[unit])
+            amount = Decimal(text.replace(",", ".")) * units[unit]
             if not 0 < amount < most:
                 raise BadValue("not a possible measure")
-            return f"{amount.quantize(Decimal('0.001')).normalize():f}"
+            return f"{amount.quantize(_THOUSANDTH).normalize():f}"
 
         return read
 

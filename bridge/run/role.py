@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable
@@ -28,18 +29,27 @@ class Role(Protocol):
 
 
 class Ending:
-    """Why and when the process shall end; shared by signals, the pipe and the store."""
+    """Why and when the process shall end; shared by signals, the pipe and the store.
+
+    A queue and not an event: a signal's handler may run while its own thread holds an event's lock.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.status = 0
 
     def ask(self, status: int = 0) -> None:
         self.status = self.status or status
-        self._event.set()
+        self._asked.put(None)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        return self._event.wait(timeout)
+    def wait(self, timeout: float) -> bool:
+        """Whether the end was asked for within `timeout` seconds. For one thread."""
+        try:
+            self._asked.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        self._asked.put(None)
+        return True
 
 
 def run_role(role: Role, folder: Path, ending: Ending, *, pipe: bool) -> int:
@@ -51,7 +61,9 @@ def run_role(role: Role, folder: Path, ending: Ending, *, pipe: bool) -> int:
     notice = folder / f"{role.name}.json"
     ports = role.start()
     write_notice(notice, {"pid": os.getpid(), "ports": ports})
-    ending.wait()
+    # Never without a limit: a signal that the system gave to another thread is handled when this one next wakes.
+    while not ending.wait(0.2):
+        pass
     if ending.status == STORE_BROKEN:
         # Nothing is flushed or answered on the way out: what is on disk is all there is.
         os._exit(STORE_BROKEN)

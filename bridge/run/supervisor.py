@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from bridge.errors import ConfigurationError
 from bridge.log import work
+from bridge.run.role import Ending
 
 log = logging.getLogger("bridge.supervisor")
 DRAIN_SECONDS = 30.0
@@ -60,13 +60,13 @@ class Supervisor:
 
     def __init__(self, commands: Mapping[str, Sequence[str]]) -> None:
         self._children = [_Child(name, command) for name, command in commands.items()]
-        self._ending = threading.Event()
+        self._ending = Ending()
         self._failed = False
 
     def run(self) -> int:
         """Start all, watch, and return the exit status once all have ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _s, _f: self._ending.set())
+            signal.signal(number, lambda _s, _f: self._ending.ask())
         for child in self._children:
             child.start()
         while not self._ending.wait(0.1):
@@ -93,7 +93,7 @@ class Supervisor:
         if len(child.deaths) == DEATHS and now - child.deaths[0] <= WINDOW_SECONDS:
             work(log, "role dies again and again: giving up", logging.CRITICAL, role=child.name)
             self._failed = True
-            self._ending.set()
+            self._ending.ask()
             return
         child.due = now + child.delay
         child.delay = min(child.delay * 2, LAST_DELAY)

@@ -21,7 +21,7 @@ import pysqlite3.dbapi2 as sqlite  # type: ignore[import-untyped]
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from bridge.errors import BridgeError, StoreBroken, StoreError, StoreUnavailable
+from bridge.errors import BridgeError, StoreBroken, StoreUnavailable
 from bridge.store.turnstile import Turnstile
 
 log = logging.getLogger("bridge.store")
@@ -34,6 +34,9 @@ GROUP_CHANGES = 64
 GROUP_SECONDS = 0.005
 SQLITE_FLOOR = (3, 51, 3)
 """Older libraries corrupt a WAL when two connections write or checkpoint at once (fixed in 3.51.3)."""
+
+ITS_OWN_FAULT = frozenset({"SQLITE_ERROR", "SQLITE_TOOBIG", "SQLITE_RANGE", "SQLITE_MISMATCH"})
+"""What SQLite says of a statement, not of its disk: only the change that made it fails."""
 
 
 def sqlite_version() -> tuple[int, ...]:
@@ -56,8 +59,8 @@ class Database:
         self._writer_engine = self._engine(url, password, writing=True)
         self._reader_engine = self._engine(url, password, writing=False)
         self._jobs: queue.SimpleQueue[tuple[Change[Any], Future[Any]] | None] = queue.SimpleQueue()
-        self._closed = False
-        self._broken = False
+        self._gate = threading.Lock()
+        self._ended = self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -73,10 +76,11 @@ class Database:
             return self._submit(change)
 
     def _submit(self, change: Change[T]) -> T:
-        if self._closed or self._broken:
-            raise StoreUnavailable("the store takes no changes")
         done: Future[T] = Future()
-        self._jobs.put((change, done))
+        with self._gate:  # what is queued before the end is done or told; what comes after is refused
+            if self._ended:
+                raise StoreUnavailable("the store takes no changes")
+            self._jobs.put((change, done))
         return done.result()
 
     @contextmanager
@@ -97,10 +101,11 @@ class Database:
             return max(int(row[1]) - int(row[2]), 0)
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._jobs.put(None)
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = self._ended = True
+            self._jobs.put(None)
         self._thread.join()
         self._writer_engine.dispose()
         self._reader_engine.dispose()
@@ -141,6 +146,7 @@ class Database:
     def _commit_group(self, first: tuple[Change[Any], Future[Any]]) -> bool:
         """One commit for what has queued, within bounds. False ends the writer."""
         results: list[tuple[Future[Any], Any, BaseException | None]] = []
+        taken: list[Future[Any]] = []
         ended = False
         job: tuple[Change[Any], Future[Any]] | None = first
         try:
@@ -150,6 +156,7 @@ class Database:
             ):
                 deadline = time.monotonic() + GROUP_SECONDS
                 while job is not None:
+                    taken.append(job[1])
                     results.append((job[1], *_attempt(connection, job[0])))
                     if len(results) >= GROUP_CHANGES or time.monotonic() >= deadline:
                         break
@@ -159,17 +166,17 @@ class Database:
                         break
                     if job is None:
                         ended = True
-        except SQLAlchemyError as fault:
+        except Exception as fault:  # noqa: BLE001 - whoever waits is told, whatever it is
             error = _meaning(fault)
-            waiting = [future for future, _, _ in results] or [first[1]]
-            for future in waiting:
-                future.set_exception(error)
-            if isinstance(error, StoreBroken):
-                self._broken = True
+            broken = isinstance(error, StoreBroken)
+            if broken:
+                with self._gate:
+                    self._ended = True
                 log.critical("a sync failed: this process must end", extra={"fields": {"error": error.code}})
                 self._on_broken()
-                return False
-            return not ended
+            for future in taken or [first[1]]:
+                future.set_exception(error)
+            return not (broken or ended)
         for future, value, failure in results:
             if failure is None:
                 future.set_result(value)
@@ -193,7 +200,7 @@ def _attempt(connection: Connection, change: Change[Any]) -> tuple[Any, BaseExce
         value = change(connection)
         savepoint.commit()
     except DBAPIError as fault:
-        if isinstance(_meaning(fault), StoreError) and isinstance(fault, OperationalError):
+        if isinstance(fault, OperationalError) and _error_name(fault) not in ITS_OWN_FAULT:
             raise  # the disk, not the change: the whole group fails
         savepoint.rollback()
         return None, fault
@@ -203,10 +210,14 @@ def _attempt(connection: Connection, change: Change[Any]) -> tuple[Any, BaseExce
     return value, None
 
 
-def _meaning(fault: SQLAlchemyError) -> BridgeError:
+def _error_name(fault: Exception) -> str:
+    return str(getattr(getattr(fault, "orig", None), "sqlite_errorname", ""))
+
+
+def _meaning(fault: Exception) -> BridgeError:
     """Our word for a database error: a failed sync is the end of the process, the rest may pass."""
-    name = getattr(getattr(fault, "orig", None), "sqlite_errorname", "")
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT")):
+    name = _error_name(fault)
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StoreBroken("the database file cannot be trusted", where=name)
     return StoreUnavailable("the database did not take the change", where=name or type(fault).__name__)
 

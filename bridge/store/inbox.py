@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from bridge.domain.message import Envelope, Fate
 from bridge.store.audit import note_activity
-from bridge.store.schema import activity, message, outbound_message, review
+from bridge.store.schema import activity, message, review
 
 _ANSWER = select(message.c.id, message.c.ack, message.c.ack_code).where(
     message.c.sending_application == bindparam("app"),
@@ -72,8 +72,9 @@ _WINDOW = (
     .order_by(message.c.id)
     .limit(bindparam("n"))
 )
+_KINDS = (f"message-{Fate.REFUSED}", f"message-{Fate.QUARANTINED}")
 _OLDEST_OPEN_ORDER = select(func.min(review.c.opened_at)).where(
-    review.c.kind.in_(("order-parked", "order-conflict")), review.c.closed_at.is_(None)
+    review.c.closed_at.is_(None), ~review.c.kind.like("message-%"), ~review.c.kind.like("study-%")
 )
 _NEWEST = select(func.max(message.c.id))
 _SUBJECT = "message:" + cast(message.c.id, String)
@@ -81,10 +82,9 @@ _PURGE = (
     delete(message)
     .where(message.c.id > bindparam("after"), message.c.id <= bindparam("to"))
     .where(message.c.received_at < bindparam("before"))
-    .where(~select(review.c.id).where(review.c.subject == _SUBJECT, review.c.closed_at.is_(None)).exists())
     .where(
-        ~select(outbound_message.c.id)
-        .where(outbound_message.c.subject == _SUBJECT, outbound_message.c.state != "sent")
+        ~select(review.c.id)
+        .where(review.c.kind.in_(_KINDS), review.c.subject == _SUBJECT, review.c.closed_at.is_(None))
         .exists()
     )
     .where(
@@ -226,10 +226,10 @@ def next_window(connection: Connection, after: int, most: int, most_bytes: int) 
 
 
 def purge_window(connection: Connection, after: int, to: int, before: datetime) -> int:
-    """Delete what came before a moment, save what is open: on a review list, parked, or waiting to be sent.
+    """Delete what came before a moment, save what a person has not settled.
 
-    A parked message stands for the order entries that were opened after it came, or by its replay. The newest row
-    stays, so that no id is given twice.
+    A parked message stands for the entries (of orders, reports, appointments) that were opened after it came, or by its
+    replay. The newest row stays, so that no id is given twice. What waits to be sent holds all that it needs itself.
     """
     oldest = connection.execute(_OLDEST_OPEN_ORDER).scalar_one()
     newest = connection.execute(_NEWEST).scalar_one() or 0

@@ -20,7 +20,7 @@ from bridge.store.schema import (
     study,
     study_link,
 )
-from bridge.store.upsert import upsert
+from bridge.store.upsert import insert_new
 
 _PENDING_INSERT = insert(launch_pending)
 _PENDING = select(launch_pending).where(launch_pending.c.state_hash == bindparam("h"))
@@ -95,7 +95,7 @@ _HAND_OVER_USE = (
     .where(hand_over.c.id == bindparam("i"), hand_over.c.used_at.is_(None))
     .values(used_at=bindparam("at"))
 )
-_LINK_INSERT = upsert(launch_link, ("issuer", "token_id"), {})
+_LINK_INSERT = insert_new(launch_link, ("issuer", "token_id"))
 _LINK = select(launch_link, study.c.study_instance_uid).join(study).where(launch_link.c.link_hash == bindparam("h"))
 _LINK_USE = (
     update(launch_link)
@@ -171,7 +171,7 @@ def use_hand_over(connection: Connection, hand_over_id: int, at: datetime) -> bo
 
 def add_link(connection: Connection, values: dict[str, Any]) -> bool:
     """False when the issuer's token has made a link before."""
-    return connection.execute(_LINK_INSERT(connection), values).rowcount == 1
+    return _LINK_INSERT(connection, values)
 
 
 def find_link(connection: Connection, link_hash: str) -> Any | None:

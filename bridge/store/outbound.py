@@ -102,11 +102,11 @@ _RELEASE = (
     .values(state=bindparam("to"), next_attempt_at=bindparam("t"))
 )
 _COUNTS = (
-    select(_out.destination, _out.state, func.count(), func.min(_out.created_at), func.min(_out.id))
+    select(_out.destination, _out.state, func.count(), func.min(_out.id))  # answered by the index alone
     .group_by(_out.destination, _out.state)
     .order_by(_out.destination)
 )
-_ANSWER = select(_out.last_answer).where(_out.id == bindparam("m"))
+_OLDEST = select(_out.created_at, _out.last_answer).where(_out.id == bindparam("m"))
 _CONTROL_ID = select(message.c.control_id).where(message.c.id == bindparam("m"))
 
 
@@ -171,29 +171,19 @@ def release_outbound(connection: Connection, key: int, state: OutboundState, at:
 
 def queue_states(connection: Connection) -> list[QueueState]:
     """One line a destination, for status and alarms."""
-    found: dict[str, dict[str, tuple[int, datetime, int]]] = {}
-    for destination, state, count, oldest, first in connection.execute(_COUNTS):
-        found.setdefault(destination, {})[state] = (count, oldest, first)
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for destination, state, count, first in connection.execute(_COUNTS):
+        found.setdefault(destination, {})[state] = (count, first)
     states = []
     for destination, by_state in found.items():
         waiting = [by_state[s] for s in WAITING if s in by_state]
-        head = min((first for _, _, first in waiting), default=0)
-        answer = connection.execute(_ANSWER, {"m": head}).scalar_one() if head else ""
-
-        def count(state: OutboundState, of: dict[str, tuple[int, datetime, int]] = by_state) -> int:
-            return of[state][0] if state in of else 0
-
-        states.append(
-            QueueState(
-                destination,
-                sum(n for n, _, _ in waiting),
-                count(OutboundState.STOPPED),
-                count(OutboundState.SENT),
-                count(OutboundState.DEAD),
-                min((at for _, at, _ in waiting), default=None),
-                answer,
-            )
+        oldest, answer = None, ""
+        if waiting:
+            oldest, answer = connection.execute(_OLDEST, {"m": min(first for _, first in waiting)}).one()
+        stopped, sent, dead = (
+            by_state.get(s, (0, 0))[0] for s in (OutboundState.STOPPED, OutboundState.SENT, OutboundState.DEAD)
         )
+        states.append(QueueState(destination, sum(n for n, _ in waiting), stopped, sent, dead, oldest, answer))
     return states
 
 

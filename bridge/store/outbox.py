@@ -53,6 +53,11 @@ _REQUEST = upsert(
         "next_attempt_at": None,
         "updated_at": None,
         "attempts": 0,
+        # An age that no attempt makes young.
+        "owed_since": case(
+            (_pub.c.state == PublicationState.DONE, bindparam("asked", type_=_pub.c.owed_since.type)),
+            else_=_pub.c.owed_since,
+        ),
     },
 )
 _DUE = (
@@ -132,7 +137,7 @@ _UNSENT = (
     .group_by(_pub.c.connection, _pub.c.state, _pub.c.last_answer)
     .order_by(_pub.c.connection)
 )
-_OLDEST = select(func.min(_pub.c.updated_at)).where(_pub.c.state.notin_([PublicationState.DONE, PublicationState.DEAD]))
+_OLDEST = select(func.min(_pub.c.owed_since)).where(_pub.c.state.notin_([PublicationState.DONE, PublicationState.DEAD]))
 _REMOTE = select(remote_resource.c.remote_id, remote_resource.c.type).where(
     remote_resource.c.connection == bindparam("c"), remote_resource.c.subject == bindparam("s")
 )
@@ -181,6 +186,8 @@ def request_publication(
             "next_attempt_at": at,
             "created_at": at,
             "updated_at": at,
+            "owed_since": at,
+            "asked": at,
         },
     )
 

@@ -72,7 +72,8 @@ _MOVE_REPORTS = (
 )
 _DROP = delete(patient).where(patient.c.id == bindparam("p"))
 _KEY = (patient_identifier.c.value == bindparam("v"), patient_identifier.c.issuer == bindparam("i"))
-_SET_IDENTIFIER = update(patient_identifier).where(*_KEY).values(patient_id=bindparam("p"), retired=bindparam("r"))
+_RETIRE = update(patient_identifier).where(*_KEY).values(patient_id=bindparam("p"), retired=True)
+_DROP_IDENTIFIER = delete(patient_identifier).where(*_KEY)
 _RENAME_IDENTIFIER = (
     update(patient_identifier).where(*_KEY).values(value=bindparam("nv"), issuer=bindparam("ni"), type=bindparam("nt"))
 )
@@ -226,9 +227,15 @@ def drop_patient(connection: Connection, patient_id: int) -> None:
     connection.execute(_DROP, {"p": patient_id})
 
 
-def set_owner(connection: Connection, identifier: Identifier, patient_id: int, *, retired: bool) -> None:
-    """A known identifier becomes this patient's: their own, or one that only finds them."""
-    connection.execute(_SET_IDENTIFIER, {"v": identifier.value, "i": identifier.issuer, "p": patient_id, "r": retired})
+def retire_identifier(connection: Connection, identifier: Identifier, patient_id: int) -> None:
+    """A known identifier only finds this patient from now on."""
+    connection.execute(_RETIRE, {"v": identifier.value, "i": identifier.issuer, "p": patient_id})
+
+
+def move_identifier(connection: Connection, identifier: Identifier, patient_id: int) -> None:
+    """A known identifier becomes this patient's own, behind those that they have."""
+    connection.execute(_DROP_IDENTIFIER, {"v": identifier.value, "i": identifier.issuer})
+    add_identifiers(connection, patient_id, (identifier,))
 
 
 def rename_identifier(connection: Connection, old: Identifier, new: Identifier) -> None:

@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection
 
 from bridge.domain.performed import PerformedStep, ScheduledReference
 from bridge.store.schema import performed_procedure_step, performed_reference
-from bridge.store.upsert import upsert
+from bridge.store.upsert import insert_new
 
 _pps = performed_procedure_step
-_INSERT = upsert(_pps, ("sop_instance_uid",), {})
+_INSERT = insert_new(_pps, ("sop_instance_uid",))
 _BY_UID = select(_pps).where(_pps.c.sop_instance_uid == bindparam("uid"))
 _REFERENCES = select(performed_reference).where(performed_reference.c.performed_step_id == bindparam("p"))
 _REFERENCE_INSERT = insert(performed_reference)
@@ -52,8 +52,8 @@ def add_performed(
     connection: Connection, step: PerformedStep, attributes: dict[str, Any], calling_ae: str, at: datetime
 ) -> int | None:
     """The new row's id, or None when the UID is known."""
-    result = connection.execute(
-        _INSERT(connection),
+    new = _INSERT(
+        connection,
         {
             **_values(step, attributes),
             "sop_instance_uid": step.sop_instance_uid,
@@ -62,7 +62,7 @@ def add_performed(
             "updated_at": at,
         },
     )
-    if result.rowcount == 0:
+    if not new:
         return None
     return int(connection.execute(_BY_UID, {"uid": step.sop_instance_uid}).one().id)
 

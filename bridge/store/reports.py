@@ -14,20 +14,16 @@ from bridge.store.schema import imaging_order, report, requested_procedure, stud
 _FIND = select(report).where(report.c.filler_order_number == bindparam("v"), report.c.filler_issuer == bindparam("i"))
 _GET = select(report).where(report.c.id == bindparam("r"))
 _INSERT = insert(report).returning(report.c.id)
-_WAITING = (
-    select(report.c.id)
+# `order_id IS NULL` is no condition here: SQLite would take its index and walk through every untied report.
+_BY_NUMBERS = (
+    select(report.c.id, report.c.order_id)
     .where(
-        report.c.order_id.is_(None),
         or_(
             and_(report.c.placer_order_number == bindparam("p"), report.c.placer_issuer == bindparam("pi")),
             and_(report.c.filler_order_number == bindparam("p"), report.c.filler_issuer == bindparam("pi")),
             and_(report.c.filler_order_number == bindparam("f"), report.c.filler_issuer == bindparam("fi")),
-            and_(
-                bindparam("a") != "",
-                report.c.accession_number == bindparam("a"),
-                report.c.accession_issuer == bindparam("ai"),
-            ),
-        ),
+            and_(report.c.accession_number == bindparam("a"), report.c.accession_issuer == bindparam("ai")),
+        )
     )
     .order_by(report.c.id)
 )
@@ -101,10 +97,10 @@ def waiting_for_order(
         "pi": placer.issuer if placer else "",
         "f": filler.value if filler else None,
         "fi": filler.issuer if filler else "",
-        "a": accession.value if accession else "",
+        "a": accession.value if accession else None,
         "ai": accession.issuer if accession else "",
     }
-    return list(connection.execute(_WAITING, numbers).scalars())
+    return [row.id for row in connection.execute(_BY_NUMBERS, numbers) if row.order_id is None]
 
 
 def untied_of_patient(connection: Connection, patient_id: int) -> list[int]:

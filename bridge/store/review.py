@@ -22,6 +22,9 @@ _CLOSE = (
     .where(review.c.closed_at.is_(None))
     .values(closed_at=bindparam("at"), closed_by=bindparam("by"), resolution=bindparam("res"))
 )
+_OF_REASON = select(review.c.subject, review.c.details).where(
+    review.c.kind == bindparam("k"), review.c.reason == bindparam("r"), review.c.closed_at.is_(None)
+)
 _COUNTS = (
     select(review.c.kind, func.count(), func.min(review.c.opened_at))
     .where(review.c.closed_at.is_(None))
@@ -50,6 +53,11 @@ def close_review(
 
 def open_reviews(connection: Connection) -> list[dict[str, object]]:
     return [dict(r._mapping) for r in connection.execute(_OPEN)]
+
+
+def reviews_of(connection: Connection, kind: str, reason: str) -> dict[str, dict[str, object]]:
+    """Details by subject of the open entries of one kind and reason."""
+    return {row.subject: row.details for row in connection.execute(_OF_REASON, {"k": kind, "r": reason})}
 
 
 def count_reviews(connection: Connection) -> list[tuple[str, int, datetime]]:

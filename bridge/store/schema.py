@@ -513,6 +513,7 @@ publication = Table(
     _text("last_answer"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("owed_since", UtcDateTime, nullable=False),  # when it was first asked for after it last was done
     UniqueConstraint("connection", "study_id", "target", name="uq_publication"),
     Index("ix_publication_due", "state", "next_attempt_at"),
 )

@@ -32,3 +32,14 @@ def upsert(
         else:
             statements[name] = statement.on_conflict_do_nothing(index_elements=list(key))
     return lambda connection: statements[connection.dialect.name]
+
+
+def insert_new(table: Table, key: Sequence[str]) -> Callable[[Connection, Mapping[str, Any]], bool]:
+    """Insert unless the key is known; True when it was not. Counted by RETURNING: psycopg tells no row count here."""
+    made = upsert(table, key, {})
+
+    def insert(connection: Connection, values: Mapping[str, Any]) -> bool:
+        statement = made(connection).returning(*(table.c[name] for name in key))
+        return connection.execute(statement, dict(values)).first() is not None
+
+    return insert

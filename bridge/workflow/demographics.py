@@ -5,10 +5,8 @@ What becomes of records and identifiers stands here, what becomes of visits and 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
-from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import newer
 from bridge.domain.patient import DELETED, PatientData, PatientEvent, PersonName
 from bridge.errors import StateConflict
@@ -35,7 +33,10 @@ def take_patient_event(connection: Connection, event: PatientEvent, who: str, at
     if event.event in DELETIONS:
         return _keep(connection, event, who, at)
     if _merged_away(connection, event.patient):
-        raise StateConflict("the record was merged into another one", where="PID-3", code="unknown-key")
+        survivor = patients.find_patient(connection, event.patient.identifiers)
+        loop = event.event in MERGES and patients.find_patient(connection, event.prior) == survivor
+        code = "duplicate-key" if loop else "unknown-key"
+        raise StateConflict("the record was merged into another one", where="PID-3", code=code)
     if event.event in RE_OWNING:
         own = {i.key for i in event.patient.identifiers}
         if not event.prior or any(prior.key in own for prior in event.prior):
@@ -110,7 +111,7 @@ def _change_identifier(connection: Connection, event: PatientEvent, at: datetime
     # The old number still comes, on images above all.
     patients.add_identifiers(connection, patient_id, old, retired=True)
     for one in old:
-        patients.set_owner(connection, one, patient_id, retired=True)
+        patients.retire_identifier(connection, one, patient_id)
     orders.touch_steps_of_patient(connection, patient_id)
     studies.rejudge_of_patient(connection, patient_id)
     return patient_id, [] if known_old else ["the prior identifier was not known"]
@@ -136,7 +137,7 @@ def _move_identifiers(connection: Connection, patient_id: int, event: PatientEve
             reason = "identifier-moved-orders-stay"
             review.open_review(connection, "patient-identifiers", f"patient:{owners[0]}", reason, at, details)
             warnings.append("the earlier owner has other identifiers: their orders stay for a person to judge")
-        patients.set_owner(connection, identifier, patient_id, retired=False)
+        patients.move_identifier(connection, identifier, patient_id)
         for one in (owners[0], patient_id):
             orders.touch_steps_of_patient(connection, one)
             studies.rejudge_of_patient(connection, one)
@@ -274,6 +275,7 @@ def _merge(connection: Connection, survivor: int, event: PatientEvent, who: str,
             warnings.append("the prior identifier of the merge was not known")
             continue
         if owners[0] == survivor:
+            patients.retire_identifier(connection, identifier, survivor)
             continue
         if patients.retired(connection, identifier):
             # What the identifier stood for is another patient's by now: merging would drag that patient along.

@@ -15,7 +15,7 @@ from bridge.domain.message import Envelope, Fate, Outcome, Reading
 from bridge.errors import BadInput, BridgeError, StateConflict, StoreError
 from bridge.store import audit, inbox, review
 from bridge.store.db import Connection
-from bridge.workflow import demographics, ordering
+from bridge.workflow import appointing, demographics, ordering, reporting
 from bridge.workflow.context import Context
 
 log = logging.getLogger("bridge.intake")
@@ -156,8 +156,13 @@ def apply_reading(
         with connection.begin_nested():
             for patient in reading.patients:
                 warnings += demographics.take_patient_event(connection, patient, who, at)
-            for order in reading.orders:
-                result = ordering.take_order(connection, order, message_id, who, context)
+                if patient.event in demographics.RE_OWNING:
+                    reporting.patient_changed(connection, patient.patient.identifiers, at)
+            for result in (
+                *(ordering.take_order(connection, o, message_id, who, context) for o in reading.orders),
+                *(appointing.take_appointment(connection, a, message_id, who, context) for a in reading.appointments),
+                *(reporting.take_report(connection, r, message_id, who, context) for r in reading.reports),
+            ):
                 warnings += result.warnings
                 parked += result.parked
                 changed |= result.changed

@@ -10,7 +10,7 @@ from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import publishing
+from bridge.workflow import publishing, reporting
 from bridge.workflow.context import Context
 
 BRIDGE = "bridge"
@@ -80,6 +80,7 @@ class Matching:
     def _settle(self, connection: Connection, study_id: int, state: MatchState) -> None:
         studies.judged(connection, study_id, state)
         if state is MatchState.MATCHED:
+            reporting.study_came(connection, study_id, self._context.clock.now())
             publishing.request(connection, study_id, self._context)
         else:
             publishing.withdraw(connection, study_id, self._context)

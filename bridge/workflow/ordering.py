@@ -13,7 +13,7 @@ from bridge.errors import BadValue
 from bridge.store import audit, orders, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
-from bridge.workflow import demographics, notifying
+from bridge.workflow import appointing, demographics, notifying, reporting
 from bridge.workflow.context import Context
 from bridge.workflow.scheduling import Result, take_procedure
 
@@ -37,6 +37,9 @@ def take_order(connection: Connection, order: OrderRequest, message_id: int, who
     else:
         result = _create(connection, order, action, patient_id, message_id, who, context)
     notifying.answer_request(connection, order, message_id, result.changed, context)
+    if result.changed:  # what came before its order finds it now
+        appointing.order_came(connection, order, context)
+        reporting.order_came(connection, order, context)
     return result
 
 
@@ -160,6 +163,7 @@ def _numbers(order: OrderRequest) -> dict[str, Any]:
 
 def _order_values(order: OrderRequest) -> dict[str, Any]:
     admission = order.visit.admission or Identifier("")
+    account = order.visit.account or Identifier("")
     accession = order.accession or Identifier("")
     return {
         "accession_number": accession.value,
@@ -169,6 +173,8 @@ def _order_values(order: OrderRequest) -> dict[str, Any]:
         "department": order.department,
         "admission_id": admission.value,
         "admission_issuer": admission.issuer,
+        "account_number": account.value,
+        "account_issuer": account.issuer,
         "patient_class": order.visit.patient_class,
         "patient_location": order.visit.location,
         "patient_state": order.patient_state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,8 +11,11 @@ from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import StepStatus
 from bridge.domain.worklist import WorklistEntry, WorklistKeys, matches, range_of
 from bridge.errors import TooLarge
-from bridge.store import worklist
+from bridge.store import review, worklist
+from bridge.store.db import Connection
 from bridge.workflow.context import Context
+
+PARKED, NOT_READABLE = "order-parked", "not-readable"
 
 
 class WorklistDesk:
@@ -45,6 +49,40 @@ class WorklistDesk:
                     raise TooLarge("more entries match than worklist.limit allows", where="worklist.limit")
                 found.append(entry)
         return found
+
+    def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
+        """Keep the review list true for steps that this device could not be told, or now was.
+
+        An entry is one a step; its details name each device and the tag to blame. It is closed with the order's end.
+        """
+        title = peer.ae_title
+
+        def known(connection: Connection) -> dict[str, dict[str, object]]:
+            return review.reviews_of(connection, PARKED, NOT_READABLE)
+
+        def changes(entries: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+            wanted: dict[str, dict[str, object]] = {}
+            for step, tag in withheld.items():
+                told = dict(entries.get(f"step:{step}", {}))
+                if told.get(title) != tag:
+                    wanted[f"step:{step}"] = {**told, title: tag}
+            for subject in entries.keys() & {f"step:{step}" for step in shown}:
+                if title in entries[subject]:
+                    wanted[subject] = {name: tag for name, tag in entries[subject].items() if name != title}
+            return wanted
+
+        def write(connection: Connection) -> None:
+            at = self._context.clock.now()
+            for subject, details in changes(known(connection)).items():
+                if details:
+                    review.open_review(connection, PARKED, subject, NOT_READABLE, at, details)
+                else:
+                    review.close_review(connection, (PARKED,), subject, at, "bridge", "every device can be told it")
+
+        with self._context.database.read() as connection:
+            entries = known(connection)
+        if changes(entries):
+            self._context.database.write(write)
 
 
 def _exact(key: str) -> str:

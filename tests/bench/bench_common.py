@@ -64,7 +64,8 @@ _ORM = (
         10: "RIS20260301101500002", 11: "P", 12: "2.3.1", 18: "8859/1",
     }),
     segment("PID", {
-        1: "1", 3: "4711815^^^HOSPITAL&1.2.276.0.76.3.1.1&ISO^MR", 5: "O'Connor^Mary^Jane^^Mrs^^L", 7: "19610907", 8: "F",
+        1: "1", 3: "4711815^^^HOSPITAL&1.2.276.0.76.3.1.1&ISO^MR", 5: "O'Connor^Mary^Jane^^Mrs^^L",
+        7: "19610907", 8: "F",
         11: "12 High Street^^Springfield^IL^62701^USA^H", 13: "(217)555-0142", 16: "M", 18: "2026009912^^^HOSPITAL^AN",
     }),
     segment("PV1", {
@@ -74,7 +75,8 @@ _ORM = (
     segment("AL1", {1: "1", 2: "DA", 3: "7980^Penicillin^RXNORM", 4: "MO", 5: "Hives"}),
     segment("ORC", {
         1: "NW", 2: "PO-2026-55013^RIS", 3: "FO-2026-88172^RIS", 5: "SC", 7: _ONCE, 9: "20260301101400",
-        10: "300456^Klein^Petra", 12: _CHARLES, 13: "^^^HOSPITAL", 14: "^WPN^PH^^1^217^5550199", 17: "PULM^Pulmonology^L",
+        10: "300456^Klein^Petra", 12: _CHARLES, 13: "^^^HOSPITAL",
+        14: "^WPN^PH^^1^217^5550199", 17: "PULM^Pulmonology^L",
     }),
     segment("OBR", {
         1: "1", 2: "PO-2026-55013^RIS", 3: "FO-2026-88172^RIS",

@@ -33,9 +33,10 @@ BARE = "Message.read alone"
 ISSUERS = Issuers((Issuer("HOSPITAL", "HOSPITAL", "1.2.276.0.76.3.1.1", "ISO"), Issuer("RIS", "RIS")))
 NOW = datetime(2026, 3, 1, 9, 15, tzinfo=UTC)
 VALUES = (
-    "MSH-3 MSH-4 MSH-7 MSH-9 MSH-10 PID-3 PID-5.1 PID-5.2 PID-7 PID-8 PV1-2 PV1-3 PV1-8.2 PV1-19.1 ORC-1 ORC-2.1 "
-    "ORC-3.1 ORC-5 ORC-9 OBR-4.1 OBR-4.2 OBR-4.3 OBR-13 OBR-16.2 OBR-18 OBR-24 OBR-30 OBR-31.2 AL1-3.2 NTE-3"
-).split()
+    *("MSH-3", "MSH-4", "MSH-7", "MSH-9", "MSH-10", "PID-3", "PID-5.1", "PID-5.2", "PID-7", "PID-8", "PV1-2", "PV1-3"),
+    *("PV1-8.2", "PV1-19.1", "ORC-1", "ORC-2.1", "ORC-3.1", "ORC-5", "ORC-9", "OBR-4.1", "OBR-4.2", "OBR-4.3"),
+    *("OBR-13", "OBR-16.2", "OBR-18", "OBR-24", "OBR-30", "OBR-31.2", "AL1-3.2", "NTE-3"),
+)
 
 
 def subjects(raw: bytes, encoding: str, orders: int, steps: int) -> dict[str, Callable[[], object]]:

@@ -34,7 +34,9 @@ def sekmet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def hapi_site(hapi: HapiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """HAPI FHIR 8.8.0 with the default policy: the EHR owns Patient and ServiceRequest."""
     folder: Path = tmp_path_factory.mktemp("hapi-hospital")
-    with Hospital(folder, fhir_base=hapi.base_url, quiet_seconds=1, create_service_request=False, time_zone=ZONE) as hospital:
+    with Hospital(
+        folder, fhir_base=hapi.base_url, quiet_seconds=1, create_service_request=False, time_zone=ZONE
+    ) as hospital:
         yield Site(hospital, hapi.base_url)
 
 

@@ -190,7 +190,9 @@ class Story:
 
     def worklist(self, folder: Path, *more: str) -> list[Dataset]:
         """What DCMTK's findscu is told when it asks for this accession number."""
-        return findscu(self.site.hospital, folder, *more, f"AccessionNumber={self.order.accession}", calling=self.station)
+        return findscu(
+            self.site.hospital, folder, *more, f"AccessionNumber={self.order.accession}", calling=self.station
+        )
 
     def item(self) -> Dataset:
         """The worklist entry, asked for by the pretend scanner."""
@@ -279,7 +281,9 @@ def storescu(hospital: Hospital, folder: Path, images: Iterable[Dataset], callin
     folder.mkdir(exist_ok=True)
     for number, image in enumerate(images):
         image.save_as(folder / f"{number:04}.dcm", enforce_file_format=True)
-    done = run("storescu", "-aet", calling, "-aec", "BRIDGE", "127.0.0.1", str(hospital.ports.dicom), "+sd", str(folder))
+    done = run(
+        "storescu", "-aet", calling, "-aec", "BRIDGE", "127.0.0.1", str(hospital.ports.dicom), "+sd", str(folder)
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Bad input at a bridge in its own processes: a clear answer in the protocol's words, kept or logged, and it goes on."""
+"""Bad input at a running bridge: a clear answer in the protocol's words, kept or logged, and the service goes on."""
 
 from __future__ import annotations
 
@@ -174,10 +174,12 @@ def raw_store(site: Site, data: bytes, instance_uid: str) -> int:
         # As its own send methods do, else the reactor thread takes the answer.
         association._reactor_checkpoint.clear()
         assert until(lambda: association._is_paused)
-        association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+        context = association.accepted_contexts[0].context_id
+        assert context is not None
+        association.dimse.send_msg(request, context)
         _, answer = association.dimse.get_msg(block=True)
-        assert answer is not None and answer.Status is not None  # type: ignore[union-attr]
-        return int(answer.Status)  # type: ignore[union-attr]
+        assert answer is not None and answer.Status is not None
+        return int(answer.Status)
     finally:
         association._reactor_checkpoint.set()
         association.release()
@@ -286,9 +288,7 @@ def test_a_link_used_twice_is_refused_in_words(site: Site, opened: tuple[Story, 
     link = site.hospital.links.link(site.hospital.public_url, opened[0].uid)
     assert Viewer(site.hospital, requests.Session()).follow(link).status_code == 200
     answers: list[requests.Response] = []
-    lines = log_after(
-        site, lambda: answers.append(Viewer(site.hospital, requests.Session()).follow(link))
-    )
+    lines = log_after(site, lambda: answers.append(Viewer(site.hospital, requests.Session()).follow(link)))
     assert answers[0].status_code == 410 and "used already" in answers[0].text
     assert "link-used" in [line.get("code") for line in lines]
     assert site.rows("SELECT outcome FROM audit WHERE action = 'link-opened' ORDER BY id DESC LIMIT 1") == [

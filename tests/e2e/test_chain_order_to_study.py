@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from pydicom import Dataset
 
-from bridge.hl7.ack import Acknowledgement, AckCode
+from bridge.hl7.ack import AckCode, Acknowledgement
 from bridge.sandbox import ris as messages
 from tests.e2e.story import Resource, Site, Story, dimse_complete, dimse_start, findscu, pictures, storescu
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -24,8 +25,8 @@ def effects(story: Story) -> tuple[int, int, int]:
     """How many messages, orders and steps of order history the bridge has of this order."""
     row = story.site.rows(
         "SELECT (SELECT count(*) FROM message WHERE control_id = :c) AS m, (SELECT count(*) FROM imaging_order WHERE "
-        "placer_order_number = :n) AS o, (SELECT count(*) FROM order_history h JOIN imaging_order o ON o.id = h.order_id "
-        "WHERE o.placer_order_number = :n) AS h",
+        "placer_order_number = :n) AS o, (SELECT count(*) FROM order_history h JOIN imaging_order o "
+        "ON o.id = h.order_id WHERE o.placer_order_number = :n) AS h",
         c=f"resend-{story.number}",
         n=story.order.placer,
     )[0]
@@ -33,7 +34,7 @@ def effects(story: Story) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("build", [messages.orm_o01, messages.omi_o23])
-def test_a_resent_message_gets_the_same_bytes_and_no_second_effect(site: Site, build) -> None:  # type: ignore[no-untyped-def]
+def test_a_resent_message_gets_the_same_bytes_and_no_second_effect(site: Site, build: Callable[..., bytes]) -> None:
     story = site.story()
     raw = build(story.order, datetime.now(UTC), f"resend-{story.number}")
     first = exchange(site, raw)
@@ -89,7 +90,9 @@ def test_a_changed_order_keeps_its_study_and_moves_its_time(site: Site, tmp_path
         (datetime(2027, 3, 28, 1, 0, tzinfo=UTC), "20270328", "0300"),
     ],
 )
-def test_the_worklist_says_the_hospitals_wall_clock(site: Site, tmp_path: Path, start: datetime, day: str, time: str) -> None:
+def test_the_worklist_says_the_hospitals_wall_clock(
+    site: Site, tmp_path: Path, start: datetime, day: str, time: str
+) -> None:
     story = site.story(start=start)
     story.send()
     found = story.worklist(tmp_path / "found", f"{STEP}ScheduledProcedureStepStartDate={day}")

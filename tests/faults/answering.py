@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 
-import pysqlite3.dbapi2 as sqlite
+import pysqlite3.dbapi2 as sqlite  # type: ignore[import-untyped]
 
 
 def main(folder: str, synchronous: str) -> None:

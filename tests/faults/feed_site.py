@@ -9,14 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from bridge import app
-from bridge.clock import SystemClock
+from bridge.clock import ManualClock, SystemClock
 from bridge.config import Feed, Hl7, IssuerSetting
 from bridge.hl7.ack import Acknowledgement, read_ack
 from bridge.hl7.message import Message
 from bridge.hl7.mllp import Frame, FrameReader, write_frame
 from bridge.hl7.receive import FeedReceiver
-from tests.unit.workflow.house import House
+from bridge.store import schema
+from bridge.store.db import Database
+from bridge.workflow.context import Context
+from bridge.workflow.intake import Intake
+from tests.unit.workflow.house import NOON, new_database, settings
 
 ISSUERS = (IssuerSetting(name="HOSP", namespace="HOSP"), IssuerSetting(name="RIS", namespace="RIS"))
 
@@ -96,15 +102,24 @@ class Sender:
 
 
 class FeedSite:
-    """The feed `ris` with settings of the test's own."""
+    """The feed `ris` with settings of the test's own, upon what the folder holds."""
 
     def __init__(self, folder: Path, **feed: Any) -> None:
         self.feed = Feed(name="ris", port=0, **feed)
-        self.house = House(folder, hl7=Hl7(feed=(self.feed,)), issuer=ISSUERS)
-        self.mappings = app.load_mappings(self.house.settings, self.feed)
-        self.receiver = FeedReceiver(self.feed, self.mappings, self.house.intake, SystemClock())
+        self.settings = settings(folder, hl7=Hl7(feed=(self.feed,)), issuer=ISSUERS)
+        if not (folder / "bridge.db").exists():
+            (folder / "bridge.db").write_bytes(new_database())
+        self.database = Database("", folder, on_broken=lambda: None)
+        self.clock = ManualClock(NOON)
+        self.context = Context(self.database, self.settings, self.clock)
+        self.mappings = app.load_mappings(self.settings, self.feed)
+        self.receiver = FeedReceiver(self.feed, self.mappings, Intake(self.context), SystemClock())
         self.receiver.listener.start()
         self._senders: list[Sender] = []
+
+    def rows(self, table: str) -> list[Any]:
+        with self.database.read() as connection:
+            return list(connection.execute(select(schema.metadata.tables[table])))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -124,16 +139,16 @@ class FeedSite:
         return Message.read(ack)
 
     def fates(self) -> list[str]:
-        return [row.fate for row in self.house.rows("message")]
+        return [row.fate for row in self.rows("message")]
 
     def orders(self) -> int:
-        return len(self.house.rows("imaging_order"))
+        return len(self.rows("imaging_order"))
 
     def close(self) -> None:
         for one in self._senders:
             one.close()
         self.receiver.listener.stop()
-        self.house.database.close()
+        self.database.close()
 
 
 @contextmanager

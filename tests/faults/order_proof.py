@@ -37,7 +37,20 @@ class Call:
 
 def strace(trace: Path, command: Sequence[str]) -> list[str]:
     """`command` under strace; long strings, or the ids would be cut off."""
-    return ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", "65536", "-e", f"trace={CALLS}", "-o", str(trace), *command]
+    return [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-y",
+        "-xx",
+        "-s",
+        "65536",
+        "-e",
+        f"trace={CALLS}",
+        "-o",
+        str(trace),
+        *command,
+    ]
 
 
 def ptrace_works(folder: Path) -> bool:
@@ -82,20 +95,22 @@ def _plain(hexadecimal: str) -> bytes:
     return bytes.fromhex(hexadecimal.replace("\\x", ""))
 
 
-def wal_violation(calls: list[Call], identity: bytes, answered: Callable[[bytes], bool]) -> str:
+def wal_violation(calls: list[Call], identity: bytes, answer: tuple[bytes, ...]) -> str:
     """'' when the write of `identity` to the WAL was synced before the answer left; else what is wrong."""
-    sent = next((c for c in calls if c.name in SENDS and any(answered(s) for s in c.strings)), None)
+    sent = next((c for c in calls if c.name in SENDS and any(all(a in s for a in answer) for s in c.strings)), None)
     if sent is None:
         return "no positive answer in the trace"
     return _synced(calls, sent, lambda c: c.path.endswith("-wal") and any(identity in s for s in c.strings), "the WAL")
 
 
-def file_violation(calls: list[Call], identity: bytes, answered: Callable[[bytes], bool]) -> str:
+def file_violation(calls: list[Call], identity: bytes, answer: tuple[bytes, ...]) -> str:
     """'' when the file of `identity` was synced, renamed and its folder synced, then its row, then the answer."""
-    sent = next((c for c in calls if c.name in SENDS and any(answered(s) for s in c.strings)), None)
+    sent = next((c for c in calls if c.name in SENDS and any(all(a in s for a in answer) for s in c.strings)), None)
     if sent is None:
         return "no positive answer in the trace"
-    written = [c for c in calls if c.name in WRITES and "/incoming/" in c.path and any(identity in s for s in c.strings)]
+    written = [
+        c for c in calls if c.name in WRITES and "/incoming/" in c.path and any(identity in s for s in c.strings)
+    ]
     if not written:
         return "no write of the file"
     path = written[0].path
@@ -115,7 +130,7 @@ def file_violation(calls: list[Call], identity: bytes, answered: Callable[[bytes
     row = [c for c in calls if c.name in WRITES and c.path.endswith("-wal") and any(identity in s for s in c.strings)]
     if not row or row[0].begin < held.end:
         return "the row was written before the folder's sync"
-    return wal_violation(calls, identity, answered)
+    return wal_violation(calls, identity, answer)
 
 
 def _synced(calls: list[Call], sent: Call, is_write: Callable[[Call], bool], what: str) -> str:

@@ -5,7 +5,6 @@ Senders resend what was not answered, as real ones do, and keep a ledger of what
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ class Orders:
             for number, order in enumerate(self.sent):
                 control_id = f"{self.run}-{number}"
                 raw = messages.omi_o23(order, datetime.now(UTC), control_id)
-                answer = patiently(lambda raw=raw: client.send(raw))
+                answer = patiently(partial(client.send, raw))
                 assert read_ack(answer).code is AckCode.AA
                 self.acknowledged[control_id] = order.placer
 
@@ -92,7 +92,7 @@ def playing(play: Callable[[], None]) -> Iterator[None]:
     def run() -> None:
         try:
             play()
-        except BaseException as fault:
+        except BaseException as fault:  # noqa: BLE001 - handed to the test
             faults.append(fault)
 
     thread = threading.Thread(target=run)
@@ -111,7 +111,7 @@ def restarted(hospital: Hospital, role: str, old: int | None) -> bool:
 def assert_orders_once(site: Site, orders: Orders) -> None:
     """Every acknowledged order once in the database and once on the worklist, and nothing besides."""
     assert len(orders.acknowledged) == ORDERS
-    wanted = {placer: 1 for placer in orders.acknowledged.values()}
+    wanted = dict.fromkeys(orders.acknowledged.values(), 1)
     like = f"P{orders.run}%"
     stored = site.rows("SELECT placer_order_number AS n FROM imaging_order WHERE placer_order_number LIKE :l", l=like)
     assert Counter(row["n"] for row in stored) == wanted
@@ -294,21 +294,25 @@ def test_a_second_run_on_the_same_data_folder_is_refused_in_words(site: Site) ->
 
 
 def test_sigterm_answers_the_message_in_hand_and_ends_with_0(ehr: PretendEhr, tmp_path: Path) -> None:
-    hospital = Hospital(tmp_path, fhir_base=ehr.fhir_base)
+    hospital, statuses = Hospital(tmp_path, fhir_base=ehr.fhir_base), list[int]()
     hospital.start()
-    pids, frame = pids_of(hospital), write_frame(messages.omi_o23(make_order(1, datetime.now()), datetime.now(UTC), "X1"))
+    pids = pids_of(hospital)
+    first, second = (
+        write_frame(messages.omi_o23(make_order(n, datetime.now()), datetime.now(UTC), f"X{n}")) for n in (1, 2)
+    )
     with socket.create_connection(("127.0.0.1", hospital.ports.hl7), 20) as sock:
         sock.settimeout(20)
-        sock.sendall(frame[:100])
-        os.kill(pids[0], 0)
+        sock.sendall(first)
+        assert b"MSA|AA|X1" in sock.recv(4096)
+        sock.sendall(second[:100])
+        time.sleep(0.5)  # until the bridge has it in hand
         ended = threading.Thread(target=lambda: statuses.append(hospital.stop()))
-        statuses: list[int] = []
         ended.start()
         assert until(lambda: hospital.role_pid("hl7") is None, 20)
-        sock.sendall(frame[100:])
+        sock.sendall(second[100:])
         answer = sock.recv(4096)
     ended.join(45)
-    assert (b"MSA|AA|X1" in answer, statuses, alive(pids)) == (True, [0], [])
+    assert (b"MSA|AA|X2" in answer, statuses, alive(pids)) == (True, [0], [])
 
 
 def test_a_role_that_cannot_live_ends_the_service_with_an_error(ehr: PretendEhr, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_row_of_the_table_for_an_order_that_is_new(control: str, status: str, 
     assert (action_of(control), status_of(control, status)) == (action, after)
 
 
-@pytest.mark.parametrize("control", "OK CR DR HR XR UC UD UH UX RE PR CN SS SR".split())
+@pytest.mark.parametrize("control", [*"OK CR DR HR XR UC UD UH UX RE PR CN SS SR".split()])  # noqa: SIM905
 def test_answers_results_and_queries_ask_for_nothing(control: str) -> None:
     assert action_of(control) is N
 
@@ -197,4 +197,4 @@ def test_derived_uids_are_uids_and_depend_on_their_parts(one: str, other: str) -
 
 @given(st.integers(1, 10_000))
 def test_waiting_grows_and_never_beyond_a_quarter_of_an_hour(attempt: int) -> None:
-    assert 0.5 * min(900, 2**min(attempt, 30)) <= backoff(attempt) <= 900
+    assert 0.5 * min(900, 2 ** min(attempt, 30)) <= backoff(attempt) <= 900

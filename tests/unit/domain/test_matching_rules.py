@@ -68,7 +68,9 @@ def ids(decision: Decision) -> list[int]:
         (study(accession_number=""), frozenset(), Rule.STUDY_INSTANCE_UID),
         (study(study_instance_uid="1.9"), frozenset(), Rule.ACCESSION_NUMBER),
         (
-            study(study_instance_uid="1.9", accession_number="", requests=(ScheduledReference("", "A1", "RIS", "RP1"),)),
+            study(
+                study_instance_uid="1.9", accession_number="", requests=(ScheduledReference("", "A1", "RIS", "RP1"),)
+            ),
             frozenset(),
             Rule.REQUEST_ATTRIBUTES,
         ),
@@ -264,13 +266,29 @@ def test_a_merged_patient_is_known_by_the_old_number_too() -> None:
 
 few = st.sampled_from
 references = st.builds(
-    ScheduledReference, few(["", "1.1"]), few(["", "A1", "A2"]), few(["", "RIS"]), few(["", "RP1", "RP2"]), few(["", "S1"])
+    ScheduledReference,
+    few(["", "1.1"]),
+    few(["", "A1", "A2"]),
+    few(["", "RIS"]),
+    few(["", "RP1", "RP2"]),
+    few(["", "S1"]),
 )
+NAMES = [PersonName(), PersonName("A^B"), PersonName("C^D")]
 studies = st.builds(
-    StudyFacts, st.just(1), few(["1.1", "1.2"]), few(["", "1", "2"]), few(["", "H"]), few([PersonName(), PersonName("A^B"), PersonName("C^D")]),
-    few(["", "19800101", "19810101"]), few(["", "M", "F"]), few(["", "A1", "A2"]), few(["", "RIS"]), few(["20260101"]),
-    few([("CT",), ("MR",)]), st.lists(references, max_size=3).map(tuple),
-)  # fmt: skip
+    StudyFacts,
+    st.just(1),
+    few(["1.1", "1.2"]),
+    few(["", "1", "2"]),
+    few(["", "H"]),
+    few(NAMES),
+    few(["", "19800101", "19810101"]),
+    few(["", "M", "F"]),
+    few(["", "A1", "A2"]),
+    few(["", "RIS"]),
+    few(["20260101"]),
+    few([("CT",), ("MR",)]),
+    st.lists(references, max_size=3).map(tuple),
+)
 
 
 @st.composite
@@ -285,10 +303,22 @@ def order_lists(draw: st.DrawFn) -> tuple[OrderFacts, ...]:
         identifiers, name, birth, sex = people[who]
         found.append(
             OrderFacts(
-                number, number, draw(few(["1.1", "1.2", "1.3"])), draw(few(["", "A1", "A2"])), draw(few(["", "RIS"])),
-                draw(few(["RP1", "RP2"])), ("S1",), draw(few([("CT",), ("MR",)])), ("20260101",), who, identifiers,
-                name, birth, sex, draw(st.booleans()),
-            )  # fmt: skip
+                number,
+                number,
+                draw(few(["1.1", "1.2", "1.3"])),
+                draw(few(["", "A1", "A2"])),
+                draw(few(["", "RIS"])),
+                draw(few(["RP1", "RP2"])),
+                ("S1",),
+                draw(few([("CT",), ("MR",)])),
+                ("20260101",),
+                who,
+                identifiers,
+                name,
+                birth,
+                sex,
+                draw(st.booleans()),
+            )
         )
     return tuple(found)
 

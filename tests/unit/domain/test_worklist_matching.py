@@ -186,7 +186,9 @@ def test_a_scheduled_start(date_key: str, time_key: str, date: str, at: str, fou
 
 
 days = st.integers(1, 28).map(lambda d: f"202607{d:02}")
-times = st.tuples(st.integers(0, 23), st.integers(0, 59), st.integers(0, 59)).map(lambda t: "%02d%02d%02d" % t)
+times = st.tuples(st.integers(0, 23), st.integers(0, 59), st.integers(0, 59)).map(
+    lambda t: "".join(f"{part:02}" for part in t)
+)
 
 
 @given(days, days, times, times, days, times)
@@ -225,5 +227,3 @@ def test_every_key_must_hold_at_once() -> None:
     one = entry(patient_id="1001", modality="CT")
     assert matches(WorklistKeys(patient_id="1001", modality="CT"), one)
     assert not matches(WorklistKeys(patient_id="1001", modality="MR"), one)
-
-

@@ -62,7 +62,28 @@ def test_name_groups_are_told_by_xpn_8_whatever_their_order() -> None:
     assert event.patient.name == PersonName("Yamada^Tarou", "山田^太郎", "やまだ^たろう")
 
 
-@pytest.mark.parametrize("event", ["A01", "A03", "A04", "A05", "A08", "A11", "A28", "A31"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        "A01",
+        "A02",
+        "A03",
+        "A04",
+        "A05",
+        "A06",
+        "A07",
+        "A08",
+        "A09",
+        "A10",
+        "A11",
+        "A12",
+        "A13",
+        "A23",
+        "A28",
+        "A31",
+        "A38",
+    ],
+)
 def test_patient_events_are_read(event: str) -> None:
     reading = read(MSH.replace("A08", event), f"EVN|{event}|20260301120000", PID)
     assert reading.patient is not None
@@ -81,10 +102,67 @@ def test_a_merge_without_mrg_1_is_refused() -> None:
     assert isinstance(fault, MissingField) and fault.where == "MRG-1"
 
 
-def test_merges_of_several_survivors_in_one_message_are_refused() -> None:
-    second = PID.replace("P-1", "P-2")
-    fault = refusal_of(MSH.replace("A08", "A40"), PID, "MRG|T-1", second, "MRG|T-2")
-    assert fault.where == "PID"
+def test_several_pairs_in_one_message_are_several_merges() -> None:
+    first, second = read_file("adt_a40_two_pairs").patients
+    assert [i.value for i in first.patient.identifiers] == ["P-4711"]
+    assert ([i.value for i in first.prior], [i.value for i in second.prior]) == (["T-1"], ["T-2", "T-3"])
+
+
+def test_a_pair_borrows_no_visit_from_another_one() -> None:
+    first, second = read_file("adt_a40_two_pairs").patients
+    assert (first.visit.admission, second.visit.admission) == (Identifier("V-1", "hospital"), None)
+
+
+def test_a_pair_without_mrg_refuses_the_whole_message() -> None:
+    fault = refusal_of(MSH.replace("A08", "A40"), PID, "MRG|T-1", PID.replace("P-1", "P-2"))
+    assert fault.where == "MRG-1"
+
+
+def test_a_moved_account_names_the_account_and_the_patient_it_leaves() -> None:
+    event = read_file("adt_a44_account").patient
+    assert event is not None
+    account = Identifier("ACCT-1", "hospital")
+    assert (event.prior_account, event.visit.account) == (account, account)
+    assert [i.value for i in event.prior] == ["P-4712"]
+
+
+@pytest.mark.parametrize(
+    ("event", "mrg", "where"),
+    [
+        ("A44", "MRG|P-2", "MRG-3"),
+        ("A44", "MRG|||ACCT-1", "MRG-1"),
+        ("A45", "MRG|P-2", "MRG-5"),
+        ("A49", "MRG|P-2", "MRG-3"),
+        ("A50", "MRG|P-2", "MRG-5"),
+        ("A51", "MRG|P-2", "MRG-6"),
+        ("A47", "MRG|", "MRG-1"),
+    ],
+)
+def test_a_move_without_what_moves_is_refused(event: str, mrg: str, where: str) -> None:
+    fault = refusal_of(MSH.replace("A08", event), PID, mrg)
+    assert isinstance(fault, MissingField) and fault.where == where
+
+
+@pytest.mark.parametrize("event", ["A24", "A37"])
+def test_a_link_names_two_records(event: str) -> None:
+    reading = read(MSH.replace("A08", event), PID, PID.replace("P-1", "P-2"))
+    assert reading.patient is not None and reading.patient.other is not None
+    assert [i.value for i in reading.patient.other.identifiers] == ["P-2"]
+
+
+def test_a_link_of_one_record_is_refused() -> None:
+    assert refusal_of(MSH.replace("A08", "A24"), PID).where == "PID"
+
+
+def test_the_visit_tells_its_number_its_account_and_its_place() -> None:
+    pid = "PID|||P-1^^^ADT1||Doe" + "|" * 13 + "ACCT-1^^^ADT1"
+    event = read(MSH, pid, "PV1||I|W1^R2^B3" + "|" * 16 + "V-1^^^ADT1").patient
+    assert event is not None
+    assert (event.visit.admission, event.visit.account) == (
+        Identifier("V-1", "hospital"),
+        Identifier("ACCT-1", "hospital"),
+    )
+    assert (event.visit.patient_class, event.visit.location) == ("I", "W1 R2 B3")
 
 
 def test_other_adt_events_are_ignored_with_a_word() -> None:

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from sqlalchemy import insert
 
@@ -16,7 +17,7 @@ from bridge.app import Hl7Role, Process
 from bridge.clock import ManualClock
 from bridge.config import Destination, Feed, Hl7
 from bridge.domain.performed import ScheduledReference
-from bridge.errors import StoreUnavailable
+from bridge.errors import ConfigurationError, StoreUnavailable
 from bridge.hl7.header import header_of
 from bridge.hl7.message import Message
 from bridge.hl7.sender import Sender
@@ -282,3 +283,25 @@ def test_the_hl7_role_sends_by_itself_and_ends_when_asked(tmp_path: Path) -> Non
             role.stop()
             process.database.close()
         assert len(peer.accepted) == 2
+
+
+def test_off_loopback_a_destination_needs_tls_or_an_explicit_word() -> None:
+    with pytest.raises(ValueError, match="plaintext"):
+        destination(2575, host="10.1.2.3")
+    assert destination(2575, host="10.1.2.3", plaintext=True).tls_ca_file is None
+
+
+def test_a_receiver_that_speaks_no_tls_gets_nothing_where_tls_is_asked_for(tmp_path: Path) -> None:
+    tls = {"tls_ca_file": Path(certifi.where()), "ack_seconds": 0.2}
+    with peer_that("AA") as peer, house_with(tmp_path, peer.port, **tls) as (house, sender):
+        enqueue(house, 1)
+        assert sender.send_due() == 0
+        assert (states(house), peer.received) == (["due"], [])
+
+
+def test_a_tls_file_that_is_missing_is_told_by_the_destinations_name(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="placer"),
+        house_with(tmp_path, 1, tls_ca_file=tmp_path / "nowhere.pem"),
+    ):
+        pass

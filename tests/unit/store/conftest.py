@@ -37,9 +37,9 @@ def postgres() -> Iterator[str]:
 def postgres_url(postgres: str) -> Iterator[str]:
     name = f"test{next(_numbers)}"
     with psycopg.connect(host=postgres, user="postgres", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE pattern")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE pattern")
         yield _url(postgres, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

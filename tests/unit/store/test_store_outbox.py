@@ -30,9 +30,7 @@ class Desk:
         )
 
     def claim(self, owner: str = "one") -> list[Claim]:
-        return self.database.write(
-            lambda c: outbox.claim_publications(c, "ehr", owner, self.now, self.now + LEASE, 10)
-        )
+        return self.database.write(lambda c: outbox.claim_publications(c, "ehr", owner, self.now, self.now + LEASE, 10))
 
     def finish(self, claim: Claim, state: S = S.DONE, *, owner: str = "one", wait: float = 0) -> bool:
         return self.database.write(

@@ -13,8 +13,9 @@ from bridge.domain.identity import Identifier
 from bridge.domain.message import Envelope, Fate
 from bridge.domain.order import StepStatus
 from bridge.domain.patient import PersonName
+from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.errors import ConfigurationError, NotFound
-from bridge.store import audit, inbox, launches, orders, patients, review, studies, worklist
+from bridge.store import audit, inbox, launches, orders, patients, performed, review, studies, worklist
 from bridge.store.db import Connection, Database
 from bridge.store.migrate import current, differences, migrate, newest
 from tests.unit.workflow.house import image_header
@@ -230,7 +231,13 @@ def test_an_order_without_any_number_cannot_be_stored(database: Database) -> Non
     def change(connection: Connection) -> None:
         orders.add_order(
             connection,
-            {"patient_id": add_patient(connection, A), "status": "SC", "created_at": NOW, "updated_at": NOW, "allergies": []},
+            {
+                "patient_id": add_patient(connection, A),
+                "status": "SC",
+                "created_at": NOW,
+                "updated_at": NOW,
+                "allergies": [],
+            },
         )
 
     with pytest.raises(IntegrityError):
@@ -273,7 +280,9 @@ def test_an_order_that_is_held_or_given_up_shows_no_step_whatever_its_step_says(
     database: Database, status: str
 ) -> None:
     def change(connection: Connection) -> None:
-        orders.change_order(connection, add_order(connection, add_patient(connection, A), "P1", "1.2"), {"status": status})
+        orders.change_order(
+            connection, add_order(connection, add_patient(connection, A), "P1", "1.2"), {"status": status}
+        )
 
     database.write(change)
     with database.read() as connection:
@@ -324,27 +333,31 @@ def test_a_study_that_grew_meanwhile_is_not_closed(database: Database) -> None:
     assert database.write(change) is False
 
 
-def test_a_study_has_one_live_link_to_a_procedure(database: Database) -> None:
-    def change(connection: Connection, *, end: bool) -> None:
-        order = add_order(connection, add_patient(connection, A), "P1", "1.2.3")
-        (procedure,) = orders.procedures_of(connection, order)
-        row = studies.take_study(connection, image_header(), NOW)
-        for _ in range(2):
-            studies.add_link(connection, row.id, procedure.id, rule="person", evidence=[], at=NOW, by="x")
-            if end:
-                (link,) = studies.live_links(connection, row.id)
-                studies.end_link(connection, link.id, NOW, "x", "wrong")
-        assert len(studies.all_links(connection, row.id)) == 2
-
-    database.write(lambda c: c.begin_nested() and change(c, end=True))
-    with pytest.raises(IntegrityError):
-        database.write(lambda c: _again(c))
-
-
-def _again(connection: Connection) -> None:
-    (link,) = studies.all_links(connection, 1)[:1]
+def linked(connection: Connection, *, again_after_end: bool) -> int:
+    order = add_order(connection, add_patient(connection, A), "P1", "1.2.3")
+    (procedure,) = orders.procedures_of(connection, order)
+    row = studies.take_study(connection, image_header(), NOW)
     for _ in range(2):
-        studies.add_link(connection, 1, link.procedure_id, rule="person", evidence=[], at=NOW, by="x")
+        studies.add_link(connection, row.id, procedure.id, rule="person", evidence=[], at=NOW, by="x")
+        if again_after_end:
+            (link,) = studies.live_links(connection, row.id)
+            studies.end_link(connection, link.id, NOW, "x", "wrong")
+    return len(studies.all_links(connection, row.id))
+
+
+def test_links_that_ended_stay_as_history(database: Database) -> None:
+    assert database.write(lambda c: linked(c, again_after_end=True)) == 2
+
+
+def test_a_study_has_one_live_link_to_a_procedure(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        database.write(lambda c: linked(c, again_after_end=False))
+
+
+def test_a_performed_step_is_new_once(database: Database) -> None:
+    step = PerformedStep("1.1", PerformedStatus.IN_PROGRESS)
+    keys = [database.write(lambda c: performed.add_performed(c, step, {}, "CT1", NOW)) for _ in range(2)]
+    assert (keys[0] is not None, keys[1]) == (True, None)
 
 
 def test_a_study_that_does_not_exist_is_not_found(database: Database) -> None:

@@ -46,7 +46,7 @@ def test_two_processes_write_at_once_and_every_row_is_there(sqlite: Database) ->
         assert writer.stdin is not None
         writer.stdin.write("go\n")
         writer.stdin.flush()
-    for number in range(50):
+    for _ in range(50):
         sqlite.checkpoint()
         sqlite.write(lambda c: c.execute(text("SELECT 1")))
     assert [writer.wait(60) for writer in writers] == [0, 0]

@@ -62,7 +62,7 @@ class Grouped:
 
 
 def fault_of(future: Future[Any]) -> BaseException | None:
-    return future.exception(timeout=30)
+    return future.exception(timeout=10)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_lock_that_cannot_be_taken_is_told_and_not_waited_for(
     with monkeypatch.context() as patch:
         patch.setattr(sqlite._turnstile, "turn", refuse)
         with ThreadPoolExecutor(1) as pool, pytest.raises(StoreUnavailable):
-            pool.submit(sqlite.write, note("one")).result(timeout=30)
+            pool.submit(sqlite.write, note("one")).result(timeout=10)
     assert sqlite.write(note("later")) == "later"
 
 
@@ -174,7 +174,7 @@ def test_closing_finishes_what_has_queued(sqlite: Database) -> None:
     held = Grouped(sqlite)
     futures = held.run(note("queued"))
     sqlite.close()
-    assert [f.result(timeout=30) for f in futures] == ["first", "queued"]
+    assert [f.result(timeout=10) for f in futures] == ["first", "queued"]
 
 
 def test_a_closed_store_takes_no_change(sqlite: Database) -> None:

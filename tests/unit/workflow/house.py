@@ -103,7 +103,9 @@ class House:
         self, event: str, *identifiers: Identifier, prior: tuple[Identifier, ...] = (), at: datetime | None = None,
         **data: Any,
     ) -> tuple[Fate, list[str]]:  # fmt: skip
-        return self.send(Reading(patient=PatientEvent(event, PatientData(identifiers, **data), prior=prior, occurred=at)))
+        return self.send(
+            Reading(patient=PatientEvent(event, PatientData(identifiers, **data), prior=prior, occurred=at))
+        )
 
     # -- devices --------------------------------------------------------------------------------------------------
     def image(self, **header: Any) -> bool:
@@ -129,7 +131,7 @@ class House:
 
         self.performing.take_set(uid, read, "CT1")
 
-    def worklist(self, **keys: str) -> list[WorklistEntry]:
+    def worklist(self, **keys: Any) -> list[WorklistEntry]:
         return WorklistDesk(self.context).find(WorklistKeys(**keys), SCANNER)
 
     # -- looking --------------------------------------------------------------------------------------------------

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from bridge.config import Site, Station
-from bridge.domain.message import Fate
-from bridge.domain.order import OrderStatus, ProcedureRequest, StepRequest
-from bridge.domain.performed import ScheduledReference
-from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
-from tests.unit.workflow.house import JANE, JOHN, MR1, CT1, House, at, ct_step, order, who
-
+from bridge.domain.message import Fate
+from bridge.domain.order import OrderStatus, StepRequest
+from bridge.domain.performed import ScheduledReference
+from tests.unit.workflow.house import CT1, JOHN, House, at, ct_step, order, who
 
 # -- one order, its life ------------------------------------------------------------------------------------------
 
@@ -188,9 +186,7 @@ def test_a_cancel_that_names_another_patient_cancels_nobodys_order(house: House)
 
 def test_the_same_number_of_another_issuer_is_another_order(house: House) -> None:
     house.order(order())
-    foreign = replace(
-        order(accession="B1", uid="1.2.4", patient=who(JOHN)), placer=Identifier("P1", "OTHER")
-    )
+    foreign = replace(order(accession="B1", uid="1.2.4", patient=who(JOHN)), placer=Identifier("P1", "OTHER"))
     house.order(foreign)
     assert sorted(e.patient_id for e in house.worklist()) == ["1001", "2002"]
 
@@ -369,7 +365,10 @@ def test_a_study_uid_that_images_carry_is_not_replaced(house: House) -> None:
     house.image()
     _, told = house.order(order("XO", uid="1.2.77"))
     assert "the Study Instance UID is in use: the new one was not adopted" in told
-    assert house.read(lambda c: c.exec_driver_sql("SELECT study_instance_uid FROM requested_procedure").scalar()) == "1.2.3"
+    assert (
+        house.read(lambda c: c.exec_driver_sql("SELECT study_instance_uid FROM requested_procedure").scalar())
+        == "1.2.3"
+    )
 
 
 def test_a_study_uid_that_nobody_used_yet_follows_the_order(house: House) -> None:

@@ -108,9 +108,7 @@ def test_an_unscheduled_step_touches_no_order(house: House) -> None:
 
 def test_a_group_starts_every_step_that_it_names(house: House) -> None:
     house.order(order(), order(placer="P2", accession="A2", uid="1.2.4"))
-    house.mpps(
-        "1.1", ScheduledReference("1.2.99", "A1", "RIS"), ScheduledReference("1.2.99", "A2", "RIS"), **JANES
-    )
+    house.mpps("1.1", ScheduledReference("1.2.99", "A1", "RIS"), ScheduledReference("1.2.99", "A2", "RIS"), **JANES)
     assert house.worklist() == []
 
 

@@ -43,6 +43,22 @@ def upgrade() -> None:
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_table(
+        "appointment",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("placer_order_number", sa.String(), nullable=True),
+        sa.Column("placer_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("filler_order_number", sa.String(), nullable=True),
+        sa.Column("filler_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("patient", bridge.store.types.Json(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("starts", bridge.store.types.Json(), nullable=False),
+        sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_appointment_filler", "appointment", ["filler_order_number", "filler_issuer"], unique=False)
+    op.create_index("ix_appointment_placer", "appointment", ["placer_order_number", "placer_issuer"], unique=False)
+    op.create_table(
         "audit",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
@@ -308,7 +324,7 @@ def upgrade() -> None:
         sa.Column("value", sa.String(), nullable=False),
         sa.Column("issuer", sa.String(), nullable=False),
         sa.Column("type", sa.String(), server_default="", nullable=False),
-        sa.Column("retired", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("retired", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.ForeignKeyConstraint(
             ["patient_id"],
             ["patient.id"],
@@ -356,6 +372,7 @@ def upgrade() -> None:
         sa.Column("last_answer", sa.String(), server_default="", nullable=False),
         sa.Column("created_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("updated_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("owed_since", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["study_id"],
             ["study.id"],
@@ -488,6 +505,8 @@ def upgrade() -> None:
         sa.Column("study_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("filler_order_number", sa.String(), nullable=False),
         sa.Column("filler_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("placer_order_number", sa.String(), nullable=True),
+        sa.Column("placer_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("accession_number", sa.String(), server_default="", nullable=False),
         sa.Column("accession_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("study_instance_uid", sa.String(), server_default="", nullable=False),
@@ -517,8 +536,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("filler_order_number", "filler_issuer", name="uq_report"),
     )
+    op.create_index("ix_report_accession", "report", ["accession_number", "accession_issuer"], unique=False)
     op.create_index(op.f("ix_report_order_id"), "report", ["order_id"], unique=False)
     op.create_index(op.f("ix_report_patient_id"), "report", ["patient_id"], unique=False)
+    op.create_index("ix_report_placer", "report", ["placer_order_number", "placer_issuer"], unique=False)
     op.create_index(op.f("ix_report_study_id"), "report", ["study_id"], unique=False)
     op.create_table(
         "requested_procedure",

@@ -1,0 +1,102 @@
+"""What the command groups share: faults in plain lines, `7d`, an open database, a progress bar."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bridge.config import Feed, Settings
+from bridge.errors import BridgeError, ConfigurationError, NotFound
+
+if TYPE_CHECKING:
+    from bridge.store.db import Connection, Database
+
+T = TypeVar("T")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class PlainGroup(click.Group):
+    """A fault of the site's making is told in plain lines, not as a trace: status 2 for its files, 1 for the rest."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with plainly(ctx):
+            return super().invoke(ctx)
+
+
+class PlainCommand(click.Command):
+    """The same for a command that stands alone."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with plainly(ctx):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def plainly(context: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as fault:
+        for line in fault.faults:
+            click.secho(line, fg="red", err=True)
+        context.exit(2)
+    except BridgeError as fault:
+        click.secho(f"{fault.code}: {fault}{f' ({fault.where})' if fault.where else ''}", fg="red", err=True)
+        context.exit(1)
+
+
+class Span(click.ParamType[timedelta]):
+    """`30s`, `30m`, `12h`, `7d`."""
+
+    name = "30m|12h|7d"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,4})([smhd])", str(value))
+        if found is None:
+            self.fail("say 30m, 12h or 7d", param, ctx)
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def settings_of(context: click.Context) -> Settings:
+    return Settings.load(context.find_root().obj.config)
+
+
+def feed_of(settings: Settings, name: str) -> Feed:
+    """The feed of that name, '' = the first. Raises NotFound."""
+    feeds = settings.hl7.feed
+    found = next((feed for feed in feeds if name in ("", feed.name)), None)
+    if found is None:
+        raise NotFound(f"no such feed; there are {', '.join(feed.name for feed in feeds)}", where=name)
+    return found
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    from bridge import app
+
+    database = app.open_database(settings)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def look(database: Database, read: Callable[[Connection], T]) -> T:
+    with database.read() as connection:
+        return read(connection)
+
+
+def progress(items: Sequence[T], label: str) -> Iterable[T]:
+    """The items one by one with a bar on the terminal's error stream; nothing where there is no terminal."""
+    if not sys.stderr.isatty() or len(items) < 2:
+        yield from items
+        return
+    with click.progressbar(items, label=label, file=sys.stderr, show_pos=True) as bar:
+        yield from bar

@@ -1,0 +1,134 @@
+"""The other side of the worklist (RAD-5 as a modality speaks it): ask one, and read answers as a device would.
+
+For comparing worklists and for showing what a device is told; scanners themselves are elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
+
+from bridge.config import DicomPeer
+from bridge.dicom.header import read_data_set
+from bridge.dicom.model import STEP, STEP_SEQUENCE, TOP
+from bridge.dicom.query import read_query, response
+from bridge.dicom.walk import ODD
+from bridge.domain.identity import Issuers
+from bridge.domain.worklist import WorklistEntry, WorklistKeys
+from bridge.errors import RemoteRefused, RemoteUnavailable
+
+CHARACTER_SET = "SpecificCharacterSet"
+STEP_NAME = "ScheduledProcedureStepSequence"
+_PENDING = (0xFF00, 0xFF01)
+_UTF8 = "ISO_IR 192"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer as a device reads it: attribute (`PatientName`, `...Sequence.Modality`) -> text.
+
+    `lost` holds the whole text of each attribute that the device's character set could not carry whole.
+    """
+
+    attributes: dict[str, str]
+    lost: dict[str, str]
+
+
+def question(*, station: str = "", dates: str = "", modality: str = "") -> Dataset:
+    """A query for every attribute of the model: the steps of a station (''= any) in a range of dates (DA)."""
+    asked = Dataset()
+    for tag, attribute in TOP.items():
+        asked.add_new(tag, attribute.vr, Sequence() if attribute.vr == "SQ" else None)
+    step = Dataset()
+    for tag, attribute in STEP.items():
+        step.add_new(tag, attribute.vr, Sequence() if attribute.vr == "SQ" else None)
+    step.ScheduledStationAETitle, step.ScheduledProcedureStepStartDate = station, dates
+    step.Modality = modality
+    asked.add_new(STEP_SEQUENCE, "SQ", Sequence([step]))
+    return asked
+
+
+def keys_of(asked: Dataset, issuers: Issuers) -> WorklistKeys:
+    """The question as our own worklist understands it."""
+    return read_query(asked, issuers).keys
+
+
+def tell(entry: WorklistEntry, asked: Dataset, peer: DicomPeer, issuers: Issuers) -> Told:
+    """Our answer to a device: encoded in its character set, and read again."""
+    attributes = flatten(_as_sent(response(entry, asked, peer.character_set, issuers)))
+    whole = flatten(response(entry, asked, _UTF8, issuers))
+    lost = {name: text for name, text in whole.items() if name != CHARACTER_SET and attributes.get(name) != text}
+    return Told(attributes, lost)
+
+
+def _as_sent(answer: Dataset) -> Dataset:
+    encoded = encode(answer, is_implicit_vr=False, is_little_endian=True)
+    return read_data_set(encoded or b"", str(ExplicitVRLittleEndian))
+
+
+def flatten(data: Dataset, prefix: str = "") -> dict[str, str]:
+    """The valued attributes by keyword; those of the second item of a sequence as `...Sequence[2].CodeValue`."""
+    found: dict[str, str] = {}
+    for tag in sorted(data.keys()):
+        try:
+            element = data[tag]
+            name = prefix + (element.keyword or str(element.tag))
+            if element.VR == "SQ":
+                for number, item in enumerate(element.value or (), 1):
+                    found |= flatten(item, f"{name}{f'[{number}]' if number > 1 else ''}.")
+                continue
+            value = element.value
+            text = "\\".join(map(str, value)) if isinstance(value, MultiValue | list) else str(value or "")
+        except ODD:
+            name, text = f"{prefix}{tag}", "(not readable)"
+        if text.strip():
+            found[name] = text.strip()
+    return found
+
+
+class WorklistUser:
+    """Asks the worklist of `called` at `host:port`; every question opens its own association.
+
+    `seconds` is the most that a step of the exchange may take.
+    """
+
+    def __init__(self, host: str, port: int, called: str, *, seconds: float = 30) -> None:
+        self._address = (host, port)
+        self._called = called
+        self._seconds = seconds
+
+    def ask(self, calling: str, asked: Dataset) -> Iterator[Dataset]:
+        """The answers to a C-FIND in the name of `calling`.
+
+        Raises RemoteUnavailable (no association, no answer) and RemoteRefused (rejected, or a failure status).
+        """
+        host, port = self._address
+        ae = AE(ae_title=calling)
+        ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = self._seconds
+        ae.add_requested_context(ModalityWorklistInformationFind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        association = ae.associate(host, port, ae_title=self._called)
+        if association.is_rejected:
+            raise RemoteRefused("the old worklist rejects the association", where=calling)
+        if not association.is_established:
+            raise RemoteUnavailable(
+                "no association with the old worklist", where=f"{self._address[0]}:{self._address[1]}"
+            )
+        try:
+            for status, identifier in association.send_c_find(asked, ModalityWorklistInformationFind):
+                code = status.get("Status")
+                if code in _PENDING and identifier is not None:
+                    yield identifier
+                elif code is None:
+                    raise RemoteUnavailable("no answer of the old worklist", where="C-FIND")
+                elif code != 0x0000:
+                    raise RemoteRefused(f"the old worklist answers {code:04X}", where="C-FIND", status=int(code))
+        finally:
+            association.release()

@@ -1,0 +1,75 @@
+"""What the service looks like now, in numbers: the facts of the alarms, and what a scrape adds to them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.store import alarms, outbound, studies
+from bridge.store.alarms import FeedFacts, Owed, Waiting
+from bridge.store.outbound import QueueState
+from bridge.workflow.context import Context
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One look. `roles` are the newest heartbeats by role."""
+
+    at: datetime
+    feeds: tuple[FeedFacts, ...]
+    waiting: tuple[Waiting, ...]
+    queues: tuple[QueueState, ...]
+    owed: tuple[Owed, ...]
+    roles: dict[str, datetime]
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """`rates` are messages kept by feed in the last minute and hour; `studies` (state, match state, count)."""
+
+    facts: Facts
+    rates: dict[str, tuple[int, int]]
+    done: int
+    studies: tuple[tuple[str, str, int], ...]
+    alarms: tuple[dict[str, Any], ...]
+
+
+def read_facts(context: Context) -> Facts:
+    """Raises `StoreUnavailable`."""
+    settings = context.settings
+    feeds = tuple(feed.name for feed in settings.hl7.feed)
+    with context.database.read() as connection:
+        return Facts(
+            at=context.clock.now(),
+            feeds=alarms.feed_facts(connection, feeds, settings.alarms.error_window),
+            waiting=alarms.waiting(connection),
+            queues=tuple(outbound.queue_states(connection)),
+            owed=alarms.owed_publications(connection),
+            roles=alarms.role_beats(connection),
+            free_bytes=shutil.disk_usage(settings.archive).free,
+        )
+
+
+def read_measures(context: Context) -> Measures:
+    """Raises `StoreUnavailable`."""
+    facts = read_facts(context)
+    with context.database.read() as connection:
+        rates = {
+            feed.name: (
+                alarms.rate(connection, feed.name, facts.at, MINUTE),
+                alarms.rate(connection, feed.name, facts.at, HOUR),
+            )
+            for feed in facts.feeds
+        }
+        return Measures(
+            facts,
+            rates,
+            alarms.done_publications(connection),
+            tuple(studies.count_by_state(connection)),
+            tuple(alarms.open_alarms(connection)),
+        )
