@@ -27,15 +27,18 @@ from bridge.store import audit, studies
 from bridge.store.db import Database
 from bridge.web.dicomweb import dicomweb_blueprint
 from bridge.web.factory import create_public_app, create_viewer_app
+from bridge.web.metrics import metrics_blueprint
 from bridge.web.ports import Deps
 from bridge.web.server import WebServer
 from bridge.web.viewer.serve import viewer_blueprint
 from bridge.workflow.acquiring import Acquiring
+from bridge.workflow.alarming import Alarming
 from bridge.workflow.context import Context
 from bridge.workflow.housekeeping import Housekeeping
 from bridge.workflow.intake import Intake
 from bridge.workflow.launching import LaunchDesk
 from bridge.workflow.matching import Matching
+from bridge.workflow.measuring import read_measures
 from bridge.workflow.performing import PerformedSteps
 from bridge.workflow.publishing import Publisher
 from bridge.workflow.retention import Retention
@@ -178,7 +181,8 @@ class DicomRole:
             Acquiring(process.context),
             lambda: process.ending.ask(STORE_BROKEN),
         )
-        self._server = DicomServer(process.settings, services, process.clock)
+        table = load_mappings(process.settings).transliteration
+        self._server = DicomServer(process.settings, services, process.clock, table)
         self._beat = _heart(process, self.name)
 
     def start(self) -> dict[str, int]:
@@ -217,6 +221,7 @@ class WebRole:
             clock=process.clock,
             smart=smart,
             ready=self._ready,
+            public=(metrics_blueprint(settings, process.clock, lambda: read_measures(process.context)),),
             viewer=(
                 lambda session: dicomweb_blueprint(viewing, session, clock=process.clock),
                 lambda _session: viewer_blueprint(
@@ -250,7 +255,8 @@ class WorkerRole:
     def __init__(self, process: Process) -> None:
         self._process = process
         context = process.context
-        acquiring, matching = Acquiring(context), Matching(context)
+        spell = load_mappings(process.settings).transliteration.plain
+        acquiring, matching = Acquiring(context), Matching(context, spell)
         housekeeping = Housekeeping(context, describe)
         wado = f"{process.settings.web.viewer_url}/dicom-web"
         self._publisher = Publisher(
@@ -267,11 +273,23 @@ class WorkerRole:
         self._describing = Loop("describing", (housekeeping.describe_due,), idle_seconds=1.0)
         self._purging = Loop("purging", (Retention(context).purge_due,), idle_seconds=60.0)
         self._checkpoints = Loop("checkpoints", (_nothing_done(housekeeping.checkpoint),), idle_seconds=1.0)
+        alarming = Alarming(context, tuple(ROLES))
+        self._watching = Loop(
+            "watching", (_nothing_done(alarming.check),), idle_seconds=process.settings.alarms.check_seconds
+        )
         self._beat = _heart(process, self.name)
+        self._loops = (
+            self._deciding,
+            self._describing,
+            self._purging,
+            self._checkpoints,
+            self._watching,
+            self._beat,
+        )
 
     def start(self) -> dict[str, int]:
         self._publisher.take_over()
-        for loop in (self._deciding, self._describing, self._purging, self._checkpoints, self._beat):
+        for loop in self._loops:
             loop.start()
         self._process.ticker.every(0.5, self._deciding.wake)
         self._process.ticker.start()
@@ -279,7 +297,7 @@ class WorkerRole:
 
     def stop(self) -> None:
         self._process.ticker.stop()
-        for loop in (self._deciding, self._describing, self._purging, self._checkpoints, self._beat):
+        for loop in self._loops:
             loop.stop()
         self._publisher.close()
 

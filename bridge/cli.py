@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from bridge import __version__, log
+from bridge.cli_alarms import alarms
 from bridge.cli_common import feed_of
 from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
@@ -87,8 +88,9 @@ def init(folder: Path) -> None:
 def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
     """Run the bridge until SIGTERM: the supervisor and its roles."""
     from bridge import app
+    from bridge.run.ports import places, wait_free
     from bridge.run.role import Ending, run_role
-    from bridge.run.supervisor import DataFolderLock, Supervisor
+    from bridge.run.supervisor import DRAIN_SECONDS, DataFolderLock, Supervisor
     from bridge.store.db import sqlite_sound_for_processes, sqlite_version
     from bridge.store.migrate import migrate
 
@@ -103,6 +105,8 @@ def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
         version = ".".join(map(str, sqlite_version()))
         raise ConfigurationError([f"SQLite {version} cannot be shared by processes: use --in-process, or PostgreSQL"])
     lock = DataFolderLock(app.run_folder(settings)) if not roles else None
+    if faults := wait_free(tuple(p for p in places(settings) if p.role in names), DRAIN_SECONDS):
+        raise ConfigurationError(faults)
     database = app.open_database(settings)
     migrate(database)
     database.close()
@@ -319,6 +323,7 @@ def _add_sandbox() -> None:
 
     main.add_command(sandbox)
     main.add_command(messages)
+    main.add_command(alarms)
     main.add_command(mappings)
     main.add_command(shadow)
     main.add_command(load)

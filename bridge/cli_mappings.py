@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -18,10 +15,9 @@ import click
 from bridge.cli_common import PlainGroup, Span, feed_of, look, opened, progress, settings_of
 from bridge.clock import SystemClock
 from bridge.config import Feed, Settings
-from bridge.errors import ConfigurationError
 from bridge.mapping import Mappings, default_directory
 from bridge.mapping.apply import Section
-from bridge.mapping.compare import MESSAGE, Change, compare, numbers
+from bridge.mapping.compare import Change, compare, load_with, numbers
 
 if TYPE_CHECKING:
     from bridge.mapping.explain import Explanation
@@ -165,33 +161,15 @@ def _print_counts(total: int, counts: Counter[str], fields: Counter[str]) -> Non
 
 
 def _plain_heading(heading: str) -> str:
-    return heading if heading == MESSAGE else re.sub(r"[ (].*\d.*", "", heading)
+    """Without the number of the group, merge or service."""
+    return re.sub(r"( \(.*\)| \d+)$", "", heading)
 
 
 def _with_overlay(settings: Settings, feed: Feed | None, overlay: Path) -> Mappings:
-    """The mappings with a file, wherever it lies, in place of the site's overlay. Raises ConfigurationError."""
+    """The mappings with a file in place of the overlay in use. Raises ConfigurationError."""
     from bridge import app
 
-    with _directory_with(overlay) as (directory, site):
-        try:
-            return Mappings.load(directory, site, app.mapping_context(settings, feed))
-        except ConfigurationError as faults:
-            shown = f"{directory.name}/sites/{site}.yaml"
-            raise ConfigurationError([line.replace(shown, str(overlay), 1) for line in faults.faults]) from None
-
-
-@contextmanager
-def _directory_with(overlay: Path) -> Iterator[tuple[Path, str]]:
-    """A folder like `mappings/` with this one overlay among its sites: the loader knows sites by name."""
-    site = re.sub(r"[^A-Za-z0-9_-]", "-", overlay.stem) or "overlay"
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder) / default_directory().name
-        (directory / "sites").mkdir(parents=True)
-        for child in default_directory().iterdir():
-            if child.name != "sites":
-                (directory / child.name).symlink_to(child.resolve())
-        (directory / "sites" / f"{site}.yaml").symlink_to(overlay.resolve())
-        yield directory, site
+    return load_with(default_directory(), overlay, app.mapping_context(settings, feed))
 
 
 def _sections(loaded: Mappings) -> list[Section]:

@@ -103,7 +103,7 @@ def shadow(
             fates = _take_files(rehearsal, captures, one, mappings)
         else:
             fates = _take_tap(rehearsal, one, mappings, (host, listen), duration, silent=silent)
-        found = _compare(rehearsal, old, asking, dates or f"{today:%Y%m%d}-")
+        found = _compare(rehearsal, mappings, old, asking, dates or f"{today:%Y%m%d}-")
         parked = rehearsal.parked()
     if as_json:
         told = {
@@ -197,7 +197,7 @@ def _interrupted() -> Iterator[threading.Event]:
 
 
 def _compare(
-    rehearsal: Rehearsal, old: tuple[str, int, str], titles: Sequence[str], dates: str
+    rehearsal: Rehearsal, mappings: Mappings, old: tuple[str, int, str], titles: Sequence[str], dates: str
 ) -> dict[str, Comparison]:
     from bridge.dicom.worklist_user import WorklistUser, flatten, question
     from bridge.preview import devices
@@ -207,8 +207,8 @@ def _compare(
     found: dict[str, Comparison] = {}
     for title in progress(titles, "worklists"):
         theirs = [flatten(answer) for answer in user.ask(title, question(station=title, dates=dates))]
-        (device,) = devices(rehearsal, titles=(title,), dates=dates)
-        found[title] = compare(theirs, [entry.attributes for entry in device.entries])
+        (device,) = devices(rehearsal, mappings, titles=(title,), dates=dates)
+        found[title] = compare(theirs, [entry.attributes for entry in device.entries if not entry.withheld])
     return found
 
 

@@ -35,10 +35,11 @@ def _network(value: str) -> str:
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0)]
 Network = Annotated[str, AfterValidator(_network)]
+MULTI_BYTE_SETS = frozenset({"ISO 2022 IR 87", "ISO 2022 IR 149", "ISO 2022 IR 159"})
 CHARACTER_SETS = frozenset(
     {
         *("", "ISO_IR 6", "ISO_IR 13", "ISO_IR 192", "GB18030", "GBK", "ISO 2022 IR 6", "ISO 2022 IR 13"),
-        *("ISO 2022 IR 87", "ISO 2022 IR 149", "ISO 2022 IR 159"),
+        *MULTI_BYTE_SETS,
         *(f"ISO_IR {n}" for n in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166)),
         *(f"ISO 2022 IR {n}" for n in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166)),
     }
@@ -48,7 +49,8 @@ CHARACTER_SETS = frozenset(
 
 def _character_set(value: str) -> str:
     terms = value.split("\\")
-    if any(term not in CHARACTER_SETS or (len(terms) > 1 and term[:4] not in ("", "ISO ")) for term in terms):
+    known = all(term in CHARACTER_SETS and (len(terms) == 1 or term[:4] in ("", "ISO ")) for term in terms)
+    if not known or terms[0] in MULTI_BYTE_SETS:
         raise ValueError("not defined terms of Specific Character Set (PS3.3 C.12.1.1.2), several joined by \\")
     return value
 

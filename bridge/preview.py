@@ -58,7 +58,9 @@ def envelope_of(raw: bytes, feed: str, clock: Clock, peer: str = "file") -> Enve
     )
 
 
-def devices(rehearsal: Rehearsal, *, titles: Sequence[str] = (), dates: str = "") -> tuple[Device, ...]:
+def devices(
+    rehearsal: Rehearsal, mappings: Mappings, *, titles: Sequence[str] = (), dates: str = ""
+) -> tuple[Device, ...]:
     """What each station would be told if it asked for its own list now; `titles` () = every one that has work."""
     settings = rehearsal.settings
     found: list[Device] = []
@@ -66,7 +68,7 @@ def devices(rehearsal: Rehearsal, *, titles: Sequence[str] = (), dates: str = ""
         peer = settings.dicom.peer_of(title)
         asked = question(station=title, dates=dates)
         entries = rehearsal.find(keys_of(asked, settings.issuers), peer)
-        answers = tuple(tell(entry, asked, peer, settings.issuers) for entry in entries)
+        answers = tuple(tell(entry, asked, peer, settings.issuers, mappings.transliteration) for entry in entries)
         found.append(Device(title, peer.character_set, "worklist" in peer.may, answers))
     return tuple(found)
 
@@ -75,7 +77,7 @@ def preview(raw: bytes, settings: Settings, feed: Feed, mappings: Mappings, cloc
     """Try one message by itself, as the first of an empty hospital."""
     with Rehearsal(settings, clock, every_date=True) as rehearsal:
         outcome = rehearsal.take(envelope_of(raw, feed.name, clock), read_raw(raw, feed, mappings))
-        return Preview(outcome.fate.value, outcome.told, tuple(rehearsal.parked()), devices(rehearsal))
+        return Preview(outcome.fate.value, outcome.told, tuple(rehearsal.parked()), devices(rehearsal, mappings))
 
 
 def render(found: Preview) -> str:
@@ -97,6 +99,8 @@ def render(found: Preview) -> str:
 
 def render_told(told: Told) -> list[str]:
     """One entry, attribute by attribute."""
+    if told.withheld:
+        return [click.style(f"    ! not shown to it: {told.withheld}", fg="red")]
     shown = {_short(name): text for name, text in told.attributes.items()}
     width = max(map(len, shown), default=0)
     lines = [f"    {name.ljust(width)}  {printable(text)}" for name, text in shown.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import socket
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,8 +15,9 @@ from bridge.clock import Clock, SystemClock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
 from bridge.hl7.tls import server_context
+from bridge.run.ports import fault_of, places
 from bridge.run.role import read_notice
-from bridge.store import audit, inbox, outbound, outbox, review, studies, worklist
+from bridge.store import alarms, audit, inbox, outbound, outbox, review, studies, worklist
 from bridge.store.db import Database, sqlite_sound_for_processes, sqlite_version
 from bridge.store.migrate import current, differences, newest
 from bridge.web.viewer.files import read_manifest
@@ -34,6 +34,7 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
             activity = audit.activities(connection)
             facts: dict[str, Any] = {
                 "at": clock.now(),
+                "alarms": alarms.open_alarms(connection),
                 "messages": inbox.count_by_fate(connection),
                 "worklist": worklist.count_due(connection),
                 "studies": [list(row) for row in studies.count_by_state(connection)],
@@ -62,6 +63,7 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
     """The screen that one reads at 3 a.m.: trouble first, one line a thing."""
     now: datetime = facts["at"]
     lines = [f"{settings.site.name}: {'ready' if facts['ready'] else 'NOT READY'}", ""]
+    lines += [f"  ALARM  {_alarm(now, one, settings)}" for one in facts["alarms"]]
     lines += [f"  ! {name} failed" for name, ok in facts["checks"].items() if not ok]
     for name, one in facts["roles"].items():
         ports = ", ".join(f"{p.partition('.')[2] or p}:{n}" for p, n in one.get("ports", {}).items())
@@ -90,6 +92,44 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
     lines.append(f"  for a person  {_pairs(waiting) if waiting else 'nothing'}   (bridge review)")
     lines.append(f"  free disk     {facts['free_bytes'] / 1e9:.1f} GB")
     return "\n".join(lines)
+
+
+ALARMS = {
+    "feed-silent": "no message in working time",
+    "feed-errors": "many of the newest messages are refused",
+    "quarantine": "frames that are no messages",
+    "parked-old": "an order waits for a person",
+    "review-old": "an entry waits for a person",
+    "outbound-old": "our messages do not leave",
+    "publication-old": "the EHR lacks studies",
+    "publication-dead": "publications were given up",
+    "disk-low": "little free disk",
+    "role-silent": "a role is not heard of",
+}
+
+
+def _alarm(now: datetime, one: dict[str, Any], settings: Settings) -> str:
+    """One alarm in a line: what, of whom, since when, and the value against its limit as it began."""
+    at = one["began_at"].astimezone(settings.site.zone)
+    told = f"{one['kind']:<17}{one['subject'] or '-':<16}{at:%Y-%m-%d %H:%M}  {ALARMS.get(one['kind'], '')}"
+    details = one["details"]
+    told += f" ({details['value']:g} {details['unit']}, limit {details['limit']:g})" if details else ""
+    ended = one["ended_at"]
+    return told + (f", ended after {_ago(ended, one['began_at'])}" if ended else f", for {_ago(now, one['began_at'])}")
+
+
+def alarm_list(settings: Settings, *, everything: bool, limit: int) -> list[dict[str, Any]]:
+    """Open alarms, oldest first; with `everything` also those that have ended, newest first."""
+    database = app.open_database(settings)
+    try:
+        with database.read() as connection:
+            return alarms.list_alarms(connection, limit) if everything else alarms.open_alarms(connection)
+    finally:
+        database.close()
+
+
+def render_alarms(found: list[dict[str, Any]], settings: Settings, clock: Clock) -> str:
+    return "\n".join(_alarm(clock.now(), one, settings) for one in found) or "No alarms."
 
 
 def _queue(now: datetime, queue: dict[str, Any]) -> str:
@@ -138,6 +178,7 @@ EXPLAINED = {
     "no-station": "no row of [[station]] takes it",
     "accession-number-too-long": "the accession number has more than 16 characters",
     "study-uid-of-another-patient": "the order's Study Instance UID is in use for another patient",
+    "not-readable": "a device with utf8 = false cannot show it: details name the device and the tag",
     "no-step": "the order names no modality, procedure or time",
     "order-of-another-patient": "a message moves a known order to another patient: not done",
     "order-numbers-of-two-orders": "placer and filler number belong to two orders",
@@ -276,22 +317,9 @@ def _check_database(settings: Settings, notes: list[str]) -> list[str]:
 
 
 def _check_ports(settings: Settings, notes: list[str]) -> list[str]:
-    wanted = [
-        *((f"hl7 feed {f.name}", f.host, f.port) for f in settings.hl7.feed),
-        ("dicom", settings.dicom.host, settings.dicom.port),
-        ("web public", settings.web.host, settings.web.port),
-        ("web viewer", settings.web.viewer_host, settings.web.viewer_port),
-    ]
     if any(read_notice(app.run_folder(settings) / f"{name}.json") for name in (*app.ROLES, "all")):
         notes.append("the bridge is running: ports not tried")
         return []
-    faults = []
-    for what, host, port in wanted:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind((host, port))
-            except OSError as fault:
-                faults.append(f"{what}: port {port} on {host} cannot be taken ({fault.strerror})")
+    wanted = places(settings)
     notes.append(f"{len(wanted)} ports tried")
-    return faults
+    return [fault for place in wanted if (fault := fault_of(place))]

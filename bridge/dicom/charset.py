@@ -24,6 +24,8 @@ NOT_READABLE = "not-readable"
 """The code of the `BadValue` of an answer that the device cannot be given."""
 _DEFAULT = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 _DEFAULT_CODEC = "iso8859"
+_MULTI_BYTE = frozenset({"iso2022_jp", "iso2022_jp_2", "euc_kr"})
+"""Never the first value (PS3.3 C.12.1.1.2)."""
 _MOST = {"SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
 _PN_GROUP = 64
 _EXACT = frozenset(
@@ -110,7 +112,8 @@ def _repertoire(character_set: str) -> tuple[Knows, list[str]]:
     if len(wanted) < 2 and plain:
         return str.isascii, wanted
     # pydicom takes a name that it does not know for the default repertoire, and writes that as Latin-1.
-    if len(encodings) != len(wanted) or (encodings[0] == _DEFAULT_CODEC and not plain):
+    unknown = len(encodings) != len(wanted) or (encodings[0] == _DEFAULT_CODEC and not plain)
+    if unknown or encodings[0] in _MULTI_BYTE:
         return str.isascii, []
 
     @lru_cache(maxsize=4096)
@@ -119,6 +122,8 @@ def _repertoire(character_set: str) -> tuple[Knows, list[str]]:
             return True
         if plain and any("\x80" <= letter <= "\xff" for letter in text):
             return False
+        if not all(any(_holds_letter(codec, letter) for codec in encodings) for letter in text):
+            return False  # as pydicom would find too, with a warning each time
         try:
             # What does not come back the same would have been replaced.
             return decode_bytes(encode_string(text, encodings), encodings, set()) == text
@@ -126,6 +131,13 @@ def _repertoire(character_set: str) -> tuple[Knows, list[str]]:
             return False
 
     return knows, wanted
+
+
+def _holds_letter(codec: str, letter: str) -> bool:
+    try:
+        return len(letter.encode(codec)) == 1 or codec != "shift_jis"  # JIS X 0201 is its single bytes
+    except UnicodeError:
+        return False
 
 
 def _where(element: DataElement) -> str:

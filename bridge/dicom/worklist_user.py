@@ -17,13 +17,15 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from bridge.config import DicomPeer
+from bridge.dicom.charset import NOT_READABLE
 from bridge.dicom.header import read_data_set
 from bridge.dicom.model import STEP, STEP_SEQUENCE, TOP
 from bridge.dicom.query import read_query, response
 from bridge.dicom.walk import ODD
 from bridge.domain.identity import Issuers
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
-from bridge.errors import RemoteRefused, RemoteUnavailable
+from bridge.errors import BadValue, RemoteRefused, RemoteUnavailable
+from bridge.mapping.transliteration import NONE, Transliteration
 
 CHARACTER_SET = "SpecificCharacterSet"
 STEP_NAME = "ScheduledProcedureStepSequence"
@@ -35,11 +37,13 @@ _UTF8 = "ISO_IR 192"
 class Told:
     """An answer as a device reads it: attribute (`PatientName`, `...Sequence.Modality`) -> text.
 
-    `lost` holds the whole text of each attribute that the device's character set could not carry whole.
+    `lost` holds the whole text of each attribute that the device's character set could not carry whole; `withheld`
+    says why an entry is not shown at all to a device that could not read it ('' = it is shown).
     """
 
     attributes: dict[str, str]
     lost: dict[str, str]
+    withheld: str = ""
 
 
 def question(*, station: str = "", dates: str = "", modality: str = "") -> Dataset:
@@ -61,10 +65,18 @@ def keys_of(asked: Dataset, issuers: Issuers) -> WorklistKeys:
     return read_query(asked, issuers).keys
 
 
-def tell(entry: WorklistEntry, asked: Dataset, peer: DicomPeer, issuers: Issuers) -> Told:
-    """Our answer to a device: encoded in its character set, and read again."""
-    attributes = flatten(_as_sent(response(entry, asked, peer.character_set, issuers)))
+def tell(
+    entry: WorklistEntry, asked: Dataset, peer: DicomPeer, issuers: Issuers, table: Transliteration = NONE
+) -> Told:
+    """Our answer to a device: encoded in its character set, by its own rules, and read again."""
     whole = flatten(response(entry, asked, _UTF8, issuers))
+    try:
+        answer = response(entry, asked, peer.character_set, issuers, utf8=peer.utf8, table=table)
+    except BadValue as fault:
+        if fault.code != NOT_READABLE:
+            raise
+        return Told({}, whole, withheld=f"{fault} {fault.where}")
+    attributes = flatten(_as_sent(answer))
     lost = {name: text for name, text in whole.items() if name != CHARACTER_SET and attributes.get(name) != text}
     return Told(attributes, lost)
 

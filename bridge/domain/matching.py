@@ -7,12 +7,17 @@ Patient, modality and time alone name candidates, never a match; nor does eviden
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeAlias
 
 from bridge.domain.patient import PersonName, folded
 from bridge.domain.performed import ScheduledReference
 from bridge.domain.study import MatchState, StudyFacts
+
+Spell: TypeAlias = Callable[[str], str]
+"""A name as the plainest device may show it and send it back (MUELLER for MÜLLER)."""
 
 
 class Rule(StrEnum):
@@ -106,13 +111,14 @@ def judge(
     orders: tuple[OrderFacts, ...],
     performed: frozenset[int] = frozenset(),
     standing: frozenset[int] = frozenset(),
+    spell: Spell = str,
 ) -> Decision:
     """Decide for one study among the orders that share anything with it.
 
     `performed` holds the procedure ids that the study's own performed steps named and that resolved to one order,
     `standing` those that it is linked to at present.
     """
-    weighed = (_weigh(study, o, o.procedure_id in performed, o.procedure_id in standing) for o in orders)
+    weighed = (_weigh(study, o, o.procedure_id in performed, o.procedure_id in standing, spell) for o in orders)
     candidates = tuple(c for c in weighed if c is not None)
     strong = tuple(c for c in candidates if c.strong)
     if not strong:
@@ -156,7 +162,7 @@ def _live(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     return tuple(c for c in candidates if not c.order.ended) or candidates
 
 
-def _weigh(study: StudyFacts, order: OrderFacts, performed: bool, standing: bool) -> Candidate | None:
+def _weigh(study: StudyFacts, order: OrderFacts, performed: bool, standing: bool, spell: Spell) -> Candidate | None:
     rules: list[Rule] = []
     if order.study_instance_uid == study.study_instance_uid:
         rules.append(Rule.STUDY_INSTANCE_UID)
@@ -167,7 +173,7 @@ def _weigh(study: StudyFacts, order: OrderFacts, performed: bool, standing: bool
         rules.append(Rule.REQUEST_ATTRIBUTES)
     if performed:
         rules.append(Rule.PERFORMED_STEP)
-    patient = _patient_evidence(study, order)
+    patient = _patient_evidence(study, order, spell)
     modality = bool(set(study.modalities) & set(order.modalities))
     if not rules:
         same_patient = (study.patient_id, study.patient_issuer) in order.patient_identifiers
@@ -207,7 +213,7 @@ def _request_names(request: ScheduledReference, study: StudyFacts, order: OrderF
     return named and _accession(study, order) is not Verdict.DIFFERS
 
 
-def _patient_evidence(study: StudyFacts, order: OrderFacts) -> tuple[Evidence, ...]:
+def _patient_evidence(study: StudyFacts, order: OrderFacts, spell: Spell) -> tuple[Evidence, ...]:
     """Identifier, name, birth date and sex: an identifier that differs is never made good by a name that agrees."""
     identifier = Verdict.MISSING
     if study.patient_id:
@@ -215,10 +221,19 @@ def _patient_evidence(study: StudyFacts, order: OrderFacts) -> tuple[Evidence, .
         identifier = Verdict.EQUAL if same else Verdict.DIFFERS
     return (
         Evidence("patient identifier", identifier),
-        Evidence("patient name", _name(study.patient_name, order.patient_name, identifier)),
+        Evidence("patient name", _names(study.patient_name, order.patient_name, identifier, spell)),
         Evidence("patient birth date", _plain(study.birth_date, order.birth_date)),
         Evidence("patient sex", _plain(study.sex, order.sex)),
     )
+
+
+def _names(study: PersonName, order: PersonName, identifier: Verdict, spell: Spell) -> Verdict:
+    """As they are; else both spelt plainly, for the device may have been told the order's so."""
+    verdict = _name(study, order, identifier)
+    if verdict is not Verdict.DIFFERS:
+        return verdict
+    told, known = (replace(name, alphabetic=spell(name.alphabetic)) for name in (study, order))
+    return Verdict.DIFFERS if _name(told, known, identifier) is Verdict.DIFFERS else Verdict.NEAR
 
 
 def _name(study: PersonName, order: PersonName, identifier: Verdict) -> Verdict:

@@ -107,7 +107,8 @@ class FeedReceiver:
         try:
             fate, stored = self._intake.take(self._envelope(header, raw, peer), reading, write, turn=turn)
         except StoreError as fault:
-            work(log, "message", logging.ERROR, feed=self._feed.name, outcome="not-stored", error=fault.code)
+            told = {"outcome": "not-stored", "error": fault.code, "where": fault.where}
+            work(log, "message", logging.ERROR, feed=self._feed.name, **told)
             if self._feed.on_store_failure == "drop":
                 return None
             return self._answers(header, AckCode.AR, [AckError(207)])

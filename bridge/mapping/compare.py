@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+from bridge.errors import ConfigurationError
+from bridge.mapping.compile import Mappings
+from bridge.mapping.context import MappingContext
 from bridge.mapping.explain import ExplainedField, Explanation
 
 MESSAGE = "message"
@@ -66,3 +72,23 @@ def numbers(explanation: Explanation, heading: str) -> str:
         if one.value and one.name in _NUMBERS and group and one.heading.endswith(f"({group}")
     }
     return ", ".join(f"{name.replace('_', ' ')} {told[name]}" for name in _NUMBERS if name in told)
+
+
+def load_with(directory: Path, overlay: Path, context: MappingContext) -> Mappings:
+    """The mappings of a directory with a file, wherever it lies, as the site's overlay. Raises ConfigurationError.
+
+    The loader knows sites by name: it is given a directory like this one in which the file is the only site.
+    """
+    site = re.sub(r"[^A-Za-z0-9_-]", "-", overlay.stem) or "overlay"
+    with tempfile.TemporaryDirectory() as folder:
+        like = Path(folder) / directory.name
+        (like / "sites").mkdir(parents=True)
+        for child in directory.iterdir():
+            if child.name != "sites":
+                (like / child.name).symlink_to(child.resolve())
+        (like / "sites" / f"{site}.yaml").symlink_to(overlay.resolve())
+        try:
+            return Mappings.load(like, site, context)
+        except ConfigurationError as faults:
+            shown = f"{like.name}/sites/{site}.yaml"
+            raise ConfigurationError([line.replace(shown, str(overlay), 1) for line in faults.faults]) from None

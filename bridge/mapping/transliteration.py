@@ -40,7 +40,7 @@ class Transliteration:
             elif row is not None:
                 told.append(_cased(row, text, at, at + size))
             else:
-                plain = self._unmarked(text, at, known)
+                plain = self._unmarked(text[at], known)
                 if plain is None:
                     return None
                 taken = text[at]
@@ -60,16 +60,24 @@ class Transliteration:
                 return size, row
         return 0, None
 
-    def _unmarked(self, text: str, at: int, known: Callable[[str], bool]) -> str | None:
-        """The letter beneath the marks."""
-        if not self._drop_marks:
+    def _unmarked(self, letter: str, known: Callable[[str], bool]) -> str | None:
+        """The letter beneath its accents: marks above, below and through it (combining class 200 and up). Others make
+        another letter: without its voicing mark the kana of Gatou are those of Katou."""
+        base, *marks = list(unicodedata.normalize("NFD", letter))
+        if not self._drop_marks or not all(map(_is_accent, marks)):
             return None
-        if unicodedata.combining(text[at]):
-            return ""  # a mark that no single letter of Unicode holds: its letter has been told
-        base = "".join(c for c in unicodedata.normalize("NFD", text[at]) if not unicodedata.combining(c))
-        if base == text[at] or not base:
+        if _is_accent(base):
+            return ""  # of no letter that Unicode has in one piece: the letter has been told
+        if not marks:
             return None
-        return base if all(map(known, base)) else self.spell(base, known)
+        if known(base):
+            return base
+        row = self._rows.get(_lower(base))
+        return None if row is None else _cased(row, base, 0, 1)
+
+
+def _is_accent(letter: str) -> bool:
+    return unicodedata.combining(letter) >= 200
 
 
 def _lower(text: str) -> str:

@@ -17,7 +17,7 @@ from bridge.store.schema import (
     activity,
     alarm,
     message,
-    order_event,
+    order_history,
     publication,
     requested_procedure,
     review,
@@ -60,24 +60,21 @@ _ORDER = case(
     .where(scheduled_procedure_step.c.id == _KEY)
     .scalar_subquery(),
 )
+_FEED_OF_ORDER = (
+    select(message.c.feed)
+    .join(order_history, order_history.c.message_id == message.c.id)
+    .where(order_history.c.order_id == _ORDER)
+    .order_by(order_history.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""Of the newest message that spoke of the order."""
 _PARKED = (
-    select(
-        review.c.opened_at,
-        # The feed of the newest message that spoke of the order; '' when that is purged.
-        select(message.c.feed)
-        .join(order_event, order_event.c.message_id == message.c.id)
-        .where(order_event.c.order_id == _ORDER)
-        .order_by(order_event.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-        .label("feed"),
-    )
+    select(review.c.opened_at, func.coalesce(_FEED_OF_ORDER, "").label("feed"))
     .where(review.c.closed_at.is_(None), review.c.kind == "order-parked")
     .subquery()
 )
-_PARKED_BY_FEED = select(func.coalesce(_PARKED.c.feed, ""), func.count(), func.min(_PARKED.c.opened_at)).group_by(
-    func.coalesce(_PARKED.c.feed, "")
-)
+_PARKED_BY_FEED = select(_PARKED.c.feed, func.count(), func.min(_PARKED.c.opened_at)).group_by(_PARKED.c.feed)
 _OPEN_REVIEWS = (
     select(review.c.kind, func.count(), func.min(review.c.opened_at))
     .where(review.c.closed_at.is_(None))

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, request
 from werkzeug.exceptions import MisdirectedRequest
 
-PROBES = frozenset({"/health", "/ready"})
+PROBES = frozenset({"/health", "/ready", "/metrics"})
 
 
 def origin_of(url: str) -> str:
@@ -40,7 +40,7 @@ def protect(app: Flask, own_url: str, viewer_url: str) -> None:
 
     @app.before_request
     def right_origin() -> None:
-        # A load balancer probes by address.
+        # A load balancer or Prometheus asks by address.
         if request.path not in PROBES and request.host.lower().removesuffix(port) not in hosts:
             raise MisdirectedRequest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from flask import Blueprint, Response, request
 
@@ -123,7 +123,7 @@ def families(measures: Measures) -> Iterator[Family]:
     )
 
 
-def _by_feed(name: str, text: str, values: dict[str, float], *, counter: bool = False) -> Family:
+def _by_feed(name: str, text: str, values: Mapping[str, float], *, counter: bool = False) -> Family:
     samples = tuple(((feed,), float(value)) for feed, value in values.items())
     return Family(name, text, ("feed",), samples, "counter" if counter else "gauge")
 

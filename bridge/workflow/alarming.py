@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -85,12 +85,11 @@ class Calendar:
 
     def _hours(self, day: date) -> tuple[datetime, datetime]:
         """The moments of opening and closing; the same one on a day off."""
-        opening = datetime.combine(day, self.begin, self.zone)
+        opening = datetime.combine(day, self.begin, self.zone).astimezone(UTC)
         if DAYS[day.weekday()] not in self.days or day in self.holidays:
             return opening, opening
-        if self.end is None:
-            return opening, datetime.combine(day + timedelta(days=1), time(), self.zone)
-        return opening, datetime.combine(day, self.end, self.zone)
+        last = day if self.end else day + timedelta(days=1)
+        return opening, datetime.combine(last, self.end or time(), self.zone).astimezone(UTC)
 
 
 def calendar(settings: Alarms, feed: FeedAlarms | None, zone: ZoneInfo) -> Calendar:
@@ -115,11 +114,11 @@ def findings(
     free, least = float(facts.free_bytes), float(settings.disk_free_bytes)
     yield Finding(Kind.DISK_LOW, "archive", free, least, "bytes", free < least, free >= least / CALM)
     for role in roles:
-        beat = facts.roles.get(role)
+        beat, limit = facts.roles.get(role), settings.role_silent_seconds
         age = (facts.at - beat).total_seconds() if beat else up.total_seconds()
-        # What was last heard before the start says nothing yet.
-        silent = min(age, up.total_seconds())
-        yield _over(Kind.ROLE_SILENT, role, silent, settings.role_silent_seconds, "s")
+        # What was last heard before the start begins no alarm yet.
+        begins = 0 < limit <= min(age, up.total_seconds())
+        yield Finding(Kind.ROLE_SILENT, role, age, limit, "s", begins, limit == 0 or age < limit * CALM)
 
 
 def _feeds(facts: Facts, settings: Alarms, zone: ZoneInfo, up: timedelta) -> Iterator[Finding]:
@@ -130,7 +129,7 @@ def _feeds(facts: Facts, settings: Alarms, zone: ZoneInfo, up: timedelta) -> Ite
         if feed.last_at is not None:  # one that has never spoken is not in service yet
             enough = timedelta(minutes=limit)
             silent = calendar(settings, own, zone).working(feed.last_at, facts.at, enough)
-            quiet = 0 < limit and silent >= enough
+            quiet = limit > 0 and silent >= enough
             value = silent.total_seconds() / 60
             yield Finding(Kind.FEED_SILENT, feed.name, value, limit, "min", quiet and up >= GRACE, not quiet)
         if feed.recent >= settings.error_least:
@@ -142,7 +141,7 @@ def _waiting(facts: Facts, settings: Alarms) -> Iterator[Finding]:
     for one in facts.waiting:
         age = _minutes(facts.at, one.oldest)
         if one.kind == "message-quarantined":
-            yield Finding(Kind.QUARANTINE, one.feed, one.count, 1, "frames", one.count > 0, one.count == 0)
+            yield Finding(Kind.QUARANTINE, one.feed, one.count, 1, "frames", True, False)
         if one.kind == "order-parked":
             yield _over(Kind.PARKED_OLD, one.feed, age, settings.parked_minutes, "min")
     oldest: dict[str, datetime] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from bridge.domain.matching import Candidate, Decision, Rule, judge
+from bridge.domain.matching import Candidate, Decision, Rule, Spell, judge
 from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, review, studies
@@ -18,8 +18,10 @@ REVIEWS = ("study-unmatched", "study-ambiguous")
 
 
 class Matching:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, spell: Spell = str) -> None:
+        """`spell` writes a name as devices that lack its letters are told it."""
         self._context = context
+        self._spell = spell
 
     def judge_due(self, limit: int = 50) -> int:
         """Judge complete studies that are new or have changed; returns how many."""
@@ -36,7 +38,8 @@ class Matching:
         links = studies.all_links(connection, study_id)
         live = [link for link in links if link.ended_at is None]
         standing = frozenset(link.procedure_id for link in live)
-        decision = judge(facts, studies.candidate_orders(connection, facts, performed), performed, standing)
+        candidates = studies.candidate_orders(connection, facts, performed)
+        decision = judge(facts, candidates, performed, standing, self._spell)
         if row.conflicting:
             decision = Decision(MatchState.AMBIGUOUS, "instances-name-two-patients", (), decision.candidates)
         elif any(link.rule == Rule.PERSON for link in live):

@@ -26,7 +26,7 @@ from bridge.domain.publication import (
     backoff,
 )
 from bridge.domain.study import MatchState
-from bridge.errors import BridgeError, RemoteError, RemoteUnavailable, Retry
+from bridge.errors import BridgeError, RemoteError, RemoteRefused, RemoteUnavailable, Retry
 from bridge.log import work
 from bridge.store import audit, outbox, patients, review, studies
 from bridge.store.db import Connection
@@ -190,9 +190,7 @@ class Publisher:
         if state is not MatchState.MATCHED:
             withdrawn = ehr.withdraw_imaging_study(content.study_instance_uid, known) if known else None
             return self._done(claim, withdrawn, "withdrawn")
-        patient = ehr.find_patient(content.patient) if content.patient else None
-        if patient is None:
-            raise Waiting("the EHR has no Patient with this identifier yet", code="waiting-for-patient")
+        patient = self._patient(ehr, content.patient)
         based_on = self._requests(ehr, settings, content, patient)
         endpoint = ehr.ensure_endpoint(Reference("Endpoint", known_endpoint) if known_endpoint else None)
         if endpoint.id != known_endpoint:
@@ -205,6 +203,18 @@ class Publisher:
             known=known,
         )
         return self._done(claim, written, "")
+
+    def _patient(self, ehr: EhrPort, identifiers: tuple[Identifier, ...]) -> Reference:
+        """The EHR's Patient. None, or two because it has not merged what we have: it owns them, so we wait."""
+        try:
+            patient = ehr.find_patient(identifiers) if identifiers else None
+        except RemoteRefused as fault:
+            if fault.code != "several-matches":
+                raise
+            raise Waiting("the EHR has several Patients with these identifiers", code="several-patients") from None
+        if patient is None:
+            raise Waiting("the EHR has no Patient with this identifier yet", code="waiting-for-patient")
+        return patient
 
     def _requests(
         self, ehr: EhrPort, settings: Ehr, content: StudyContent, patient: Reference
@@ -250,7 +260,12 @@ class Publisher:
                 details={"version": claim.version, "target": claim.target},
             )
             review.close_review(
-                connection, ("publication-dead",), f"publication:{claim.id}", now, "bridge", "delivered"
+                connection,
+                ("publication-dead", "publication-waiting"),
+                f"publication:{claim.id}",
+                now,
+                "bridge",
+                "delivered",
             )
 
         self._context.database.write(change)
@@ -279,10 +294,10 @@ class Publisher:
                 answer=f"{fault.code} {fault.where}".strip(),
                 failed=True,
             )
-            if dead:
+            if dead or fault.code == "several-patients":
                 review.open_review(
                     connection,
-                    "publication-dead",
+                    "publication-dead" if dead else "publication-waiting",
                     f"publication:{claim.id}",
                     fault.code,
                     now,

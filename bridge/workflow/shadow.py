@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 Entry = Mapping[str, str]
 _STEP = "ScheduledProcedureStepSequence."
 _NOT_COMPARED = frozenset({"SpecificCharacterSet"})
+_UNKNOWN = {"PregnancyStatus": "4"}
+"""Words for `unknown`, which some worklists write where others leave the attribute empty (PS3.3 C.2.4)."""
 _Key = Callable[[Entry], tuple[str, ...]]
 
 
@@ -58,8 +60,8 @@ class Comparison:
 def compare(old: Sequence[Entry], ours: Sequence[Entry]) -> Comparison:
     """Pair the entries of two worklists and tell where they differ, in the order of ours.
 
-    A name loses its empty tail and a time its missing seconds first. An attribute that the old one gives in no entry
-    is not one that it supports: it is counted, not listed.
+    A name loses its empty tail first, a time gets its missing seconds, and `unknown` is as good as nothing. What the
+    old one gives in no entry is an attribute that it does not support: counted, not listed.
     """
     left, pairs = list(old), dict[int, Entry]()
     for key in _KEYS:
@@ -106,6 +108,8 @@ def _differences(old: Entry, ours: Entry, supported: set[str]) -> dict[str, tupl
 
 
 def _plain(name: str, value: str) -> str:
+    if value == _UNKNOWN.get(name):
+        return ""
     if name.endswith("Time"):
         return (value.split(".")[0] + "000000")[:6] if value else ""
     if name.endswith("Name"):

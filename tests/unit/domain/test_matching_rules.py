@@ -323,6 +323,19 @@ def order_lists(draw: st.DrawFn) -> tuple[OrderFacts, ...]:
     return tuple(found)
 
 
+def test_a_name_that_the_device_was_told_in_plain_letters_agrees() -> None:
+    mueller = replace(ORDER, patient_name=PersonName("MÜLLER^JÜRGEN"))
+    sent = study(patient_name=PersonName("MUELLER^JUERGEN"))
+
+    def spell(text: str) -> str:
+        return text.replace("Ü", "UE")
+
+    assert judge(sent, (mueller,)).reason == "patient-differs"
+    assert judge(sent, (mueller,), spell=spell).state is MatchState.MATCHED
+    other = study(patient_name=PersonName("MUELLER^HANS"))
+    assert judge(other, (mueller,), spell=spell).reason == "patient-differs"
+
+
 @given(studies, order_lists(), st.frozensets(st.integers(1, 4), max_size=2))
 def test_whatever_comes_no_study_is_linked_to_two_people_or_to_the_wrong_one(
     facts: StudyFacts, orders: tuple[OrderFacts, ...], performed: frozenset[int]
