@@ -112,8 +112,11 @@ def _alarm(now: datetime, one: dict[str, Any], settings: Settings) -> str:
     """One alarm in a line: what, of whom, since when, and the value against its limit as it began."""
     at = one["began_at"].astimezone(settings.site.zone)
     told = f"{one['kind']:<17}{one['subject'] or '-':<16}{at:%Y-%m-%d %H:%M}  {ALARMS.get(one['kind'], '')}"
-    details = one["details"]
-    told += f" ({details['value']:g} {details['unit']}, limit {details['limit']:g})" if details else ""
+    if details := one["details"]:
+        value, limit, unit = details["value"], details["limit"], details["unit"]
+        if unit == "bytes":
+            value, limit, unit = round(value / 1e9, 2), round(limit / 1e9, 2), "GB"
+        told += f" ({value:g} {unit}, limit {limit:g})"
     ended = one["ended_at"]
     return told + (f", ended after {_ago(ended, one['began_at'])}" if ended else f", for {_ago(now, one['began_at'])}")
 

@@ -40,6 +40,7 @@ from bridge.hl7.header import header_of
 from bridge.hl7.message import Message
 from bridge.hl7.mllp import Frame, FrameReader, write_frame
 from bridge.hl7.receive import FeedReceiver
+from bridge.mapping import Mappings
 from bridge.store import orders, review, schema
 from bridge.store.db import Database
 from bridge.workflow.context import Context
@@ -56,6 +57,8 @@ STATIONS = (
     Station(ae_titles=("US1", "US2"), modality="US"),
     Station(ae_titles=("DX1",), modality="DX"),
 )
+MAPPINGS: dict[int, Mappings] = {}
+"""Read once: no case has another overlay."""
 
 
 class Hospital:
@@ -81,7 +84,7 @@ class Hospital:
         self.database = Database("", folder, on_broken=lambda: None)
         context = Context(self.database, self.settings, ManualClock(NOON))
         self.desk = WorklistDesk(context)
-        self.mappings = app.load_mappings(self.settings, self.feed)
+        self.mappings = MAPPINGS.get(0) or MAPPINGS.setdefault(0, app.load_mappings(self.settings))
         self.receiver = FeedReceiver(self.feed, self.mappings, Intake(context), context.clock)
         self.receiver.listener.start()
         self.socket = socket.create_connection(("127.0.0.1", self.receiver.listener.port), 20)

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from bridge import app
 from bridge.cli_shadow import read_files
 from bridge.clock import SystemClock
+from bridge.config import Settings
 from bridge.dicom.worklist_user import WorklistUser
 from bridge.errors import RemoteUnavailable
 from bridge.hl7.client import MllpClient
@@ -25,6 +26,7 @@ from bridge.store.migrate import migrate
 from bridge.workflow.context import Context
 from bridge.workflow.intake import Intake
 from tests.unit.cli.site import OnDisk, order
+from tests.unit.hl7.test_listener import certificate  # noqa: F401 - a fixture
 
 
 @pytest.fixture
@@ -34,6 +36,12 @@ def site(tmp_path: Path) -> OnDisk:
 
 @pytest.fixture
 def port(site: OnDisk) -> Iterator[int]:
+    with serving(site) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(site: OnDisk) -> Iterator[int]:
     """The feed of the running bridge."""
     database = app.open_database(site.settings)
     migrate(database)
@@ -41,9 +49,11 @@ def port(site: OnDisk) -> Iterator[int]:
     intake = Intake(Context(database, site.settings, SystemClock()))
     receiver = FeedReceiver(feed, app.load_mappings(site.settings, feed), intake, SystemClock())
     receiver.listener.start()
-    yield receiver.listener.port
-    receiver.listener.stop()
-    database.close()
+    try:
+        yield receiver.listener.port
+    finally:
+        receiver.listener.stop()
+        database.close()
 
 
 def messages(site: OnDisk) -> list[tuple[str, str]]:
@@ -126,6 +136,17 @@ def test_load_says_when_the_bridge_does_not_run(site: OnDisk, tmp_path: Path) ->
     with folder_of(tmp_path, order(1)) as folder:
         told = site.run("load", folder)
     assert told.exit_code == 1 and "the bridge does not run" in told.output
+
+
+def test_load_speaks_tls_to_a_feed_that_does(site: OnDisk, tmp_path: Path, certificate: Path) -> None:  # noqa: F811
+    config = f'port = 0\ntls_certificate_file = "{certificate}"\ntls_client_ca_file = "{certificate}"'
+    site.config.write_text(site.config.read_text().replace("port = 0", config))
+    site.settings = Settings.load(site.config, {})
+    identity = ("--tls-ca", certificate, "--tls-cert", certificate)
+    with folder_of(tmp_path, order()) as folder, serving(site) as port:
+        assert site.run("load", folder, "--port", str(port)).exit_code == 2
+        told = site.run("load", folder, "--port", str(port), *identity)
+    assert told.output.strip() == "1 AA"
 
 
 def test_a_dry_run_counts_and_sends_nothing(site: OnDisk, tmp_path: Path) -> None:
