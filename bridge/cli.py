@@ -17,9 +17,10 @@ import click
 
 from bridge import __version__, log
 from bridge.cli_alarms import alarms
-from bridge.cli_common import feed_of
+from bridge.cli_common import feed_of, who
 from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
+from bridge.cli_outbound import outbound
 from bridge.cli_shadow import load, shadow
 from bridge.clock import SystemClock
 from bridge.config import Settings
@@ -236,7 +237,7 @@ def review(context: click.Context, as_json: bool) -> None:
 @_plain_errors
 def review_link(context: click.Context, study: int, order: int) -> None:
     """Tie STUDY to ORDER (their numbers as `bridge review` prints them)."""
-    _change(context, lambda matching: matching.link(study, order, _who()), f"study {study} is linked to order {order}")
+    _change(context, lambda matching: matching.link(study, order, who()), f"study {study} is linked to order {order}")
 
 
 @review.command("unlink")
@@ -246,11 +247,7 @@ def review_link(context: click.Context, study: int, order: int) -> None:
 @_plain_errors
 def review_unlink(context: click.Context, study: int, reason: str) -> None:
     """Undo the link of STUDY; it waits for review again."""
-    _change(context, lambda matching: matching.unlink(study, _who(), reason), f"study {study} is linked to no order")
-
-
-def _who() -> str:
-    return f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"
+    _change(context, lambda matching: matching.unlink(study, who(), reason), f"study {study} is linked to no order")
 
 
 def _change(context: click.Context, act: Callable[[Any], None], done: str) -> None:
@@ -324,6 +321,7 @@ def _add_sandbox() -> None:
     main.add_command(sandbox)
     main.add_command(messages)
     main.add_command(alarms)
+    main.add_command(outbound)
     main.add_command(mappings)
     main.add_command(shadow)
     main.add_command(load)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,6 +63,11 @@ class Span(click.ParamType[timedelta]):
         if found is None:
             self.fail("say 30m, 12h or 7d", param, ctx)
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def who() -> str:
+    """The person at the keyboard, for the audit trail."""
+    return f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"
 
 
 def settings_of(context: click.Context) -> Settings:

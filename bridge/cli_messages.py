@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bridge.cli_common import PlainGroup, Span, look, opened, settings_of
+from bridge.cli_common import PlainGroup, Span, look, opened, settings_of, who
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.domain.message import Fate
@@ -99,7 +98,7 @@ def show_(context: click.Context, message_id: int, raw: bool, as_json: bool) -> 
             audit.write_audit(
                 connection,
                 at=SystemClock().now(),
-                who=_who(),
+                who=who(),
                 action="message-read",
                 subject=f"message:{message_id}",
             )
@@ -190,7 +189,7 @@ def replay_(
 
 def _replay(replaying: Replaying, message_id: int, *, dry_run: bool, quiet: bool) -> dict[str, Any]:
     try:
-        one = replaying.replay(message_id, _who(), dry_run=dry_run)
+        one = replaying.replay(message_id, who(), dry_run=dry_run)
     except BridgeError as fault:
         if not quiet:
             click.secho(f"{message_id:>8}  {fault.code}: {fault}", fg="red")
@@ -228,7 +227,3 @@ def _replaying(database: Database, settings: Settings) -> Replaying:
         return read_raw(envelope.raw, feeds[envelope.feed], mappings[envelope.feed])
 
     return Replaying(Context(database, settings, SystemClock()), read)
-
-
-def _who() -> str:
-    return f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"

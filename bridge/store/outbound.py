@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, union_all, update
 from sqlalchemy.engine import Connection
@@ -197,3 +198,19 @@ def _row(row: object) -> OutboundRow | None:
         return None
     values = dict(row._mapping)  # type: ignore[attr-defined]
     return OutboundRow(**{**values, "state": OutboundState(values["state"])})
+
+
+_UNSENT = (
+    select(
+        _out.id, _out.destination, _out.control_id, _out.subject, _out.event, _out.state, _out.attempts,
+        _out.last_answer, _out.created_at, _out.next_attempt_at,
+    )
+    .where(_out.state != OutboundState.SENT)
+    .order_by(_out.id)
+    .limit(bindparam("n"))
+)  # fmt: skip
+
+
+def list_unsent(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """What waits, stands still or is dead, oldest first; without its bytes."""
+    return [dict(r._mapping) for r in connection.execute(_UNSENT, {"n": limit})]

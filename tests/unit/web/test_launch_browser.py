@@ -10,14 +10,13 @@ from urllib.parse import urlencode
 
 import pytest
 from flask import Blueprint
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from bridge.web.factory import create_public_app, create_viewer_app
 from bridge.web.ports import CurrentSession
 from bridge.web.server import WebServer
 from tests.fakes.launch_desk import Line
 from tests.fakes.launch_site import CT, MR, PUBLIC, Site, launch_site
-from tests.peers.browser import chromium
 
 pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("LAUNCH_SHOTS", "")
@@ -32,12 +31,6 @@ def viewer_stub(current: CurrentSession) -> Blueprint:
         return f"<h1>viewer {session.id if session else 'closed'}</h1>"
 
     return pages
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[object]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -56,9 +49,9 @@ def live(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def page(chrome: object, live: Site) -> Iterator[Page]:
+def page(browser: Browser, live: Site) -> Iterator[Page]:
     dark = "dark" if SHOTS.endswith("dark") else "light"
-    page = chrome.new_page(viewport={"width": 900, "height": 620}, color_scheme=dark)  # type: ignore[attr-defined]
+    page = browser.new_page(viewport={"width": 900, "height": 620}, color_scheme=dark)
     complaints: list[str] = []
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: complaints.append(str(e)))
