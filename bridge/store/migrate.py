@@ -46,7 +46,7 @@ def migrate(database: Database) -> None:
 
 
 def differences(database: Database) -> list[object]:
-    """What the tables in the database and `schema.py` disagree about; nothing after `migrate`."""
+    """What the tables in the database and `schema/` disagree about; nothing after `migrate`."""
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         return list(compare_metadata(context, metadata))

@@ -8,7 +8,7 @@ from typing import Any
 from bridge.domain.matching import Candidate, Decision, Rule, Spell, judge
 from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, review, studies
+from bridge.store import audit, links, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import publishing, reporting
 from bridge.workflow.context import Context
@@ -33,12 +33,12 @@ class Matching:
 
     def _judge(self, connection: Connection, study_id: int) -> None:
         row = studies.get_study(connection, study_id)
-        facts = studies.facts_of(connection, study_id)
-        performed = studies.performed_procedures(connection, facts.study_instance_uid)
-        links = studies.all_links(connection, study_id)
-        live = [link for link in links if link.ended_at is None]
+        facts = links.facts_of(connection, study_id)
+        performed = links.performed_procedures(connection, facts.study_instance_uid)
+        rows = links.all_links(connection, study_id)
+        live = [link for link in rows if link.ended_at is None]
         standing = frozenset(link.procedure_id for link in live)
-        candidates = studies.candidate_orders(connection, facts, performed)
+        candidates = links.candidate_orders(connection, facts, performed)
         decision = judge(facts, candidates, performed, standing, self._spell)
         if row.conflicting:
             decision = Decision(MatchState.AMBIGUOUS, "instances-name-two-patients", (), decision.candidates)
@@ -46,7 +46,7 @@ class Matching:
             # A person has decided; later evidence does not undo that.
             self._settle(connection, study_id, MatchState.MATCHED)
             return
-        undone = {link.procedure_id for link in links if link.ended_at is not None and link.ended_by != BRIDGE}
+        undone = {link.procedure_id for link in rows if link.ended_at is not None and link.ended_by != BRIDGE}
         if any(c.order.procedure_id in undone for c in decision.links):
             # What a person has taken apart, no later message puts together.
             decision = Decision(MatchState.AMBIGUOUS, "unlinked-by-a-person", (), decision.candidates)
@@ -57,7 +57,7 @@ class Matching:
         wanted = {c.order.procedure_id: c for c in decision.links}
         for link in live:
             if link.procedure_id not in wanted:
-                studies.end_link(connection, link.id, at, BRIDGE, decision.reason)
+                links.end_link(connection, link.id, at, BRIDGE, decision.reason)
         for procedure_id, candidate in wanted.items():
             if procedure_id not in {link.procedure_id for link in live}:
                 self._link(connection, study_id, candidate, BRIDGE)
@@ -89,7 +89,7 @@ class Matching:
             publishing.withdraw(connection, study_id, self._context)
 
     def _link(self, connection: Connection, study_id: int, candidate: Candidate, by: str) -> None:
-        studies.add_link(
+        links.add_link(
             connection,
             study_id,
             candidate.order.procedure_id,
@@ -105,20 +105,20 @@ class Matching:
 
     def _link_by_person(self, connection: Connection, study_id: int, order_id: int, by: str) -> None:
         at = self._context.clock.now()
-        facts = studies.facts_of(connection, study_id)
+        facts = links.facts_of(connection, study_id)
         if studies.get_study(connection, study_id).state == StudyState.RECEIVING:
             raise StateConflict("images of the study still come in: try again when it is complete", where="study")
-        procedures = studies.procedures_of_order(connection, order_id)
+        procedures = links.procedures_of_order(connection, order_id)
         if not procedures:
             raise NotFound("no such order, or it has no procedure", where="order")
-        live = studies.live_links(connection, study_id)
+        live = links.live_links(connection, study_id)
         for link in live:
-            studies.end_link(connection, link.id, at, by, "another order was chosen")
-        performed = studies.performed_procedures(connection, facts.study_instance_uid)
+            links.end_link(connection, link.id, at, by, "another order was chosen")
+        performed = links.performed_procedures(connection, facts.study_instance_uid)
         candidates = {c.order.procedure_id: c for c in judge(facts, procedures, performed).candidates}
         for order in procedures:
             candidate = candidates.get(order.procedure_id)
-            studies.add_link(
+            links.add_link(
                 connection,
                 study_id,
                 order.procedure_id,
@@ -147,11 +147,11 @@ class Matching:
 
     def _unlink(self, connection: Connection, study_id: int, by: str, reason: str) -> None:
         at = self._context.clock.now()
-        live = studies.live_links(connection, study_id)
+        live = links.live_links(connection, study_id)
         if not live:
             raise StateConflict("the study is linked to no order", where="study")
         for link in live:
-            studies.end_link(connection, link.id, at, by, reason)
+            links.end_link(connection, link.id, at, by, reason)
         audit.write_audit(connection, at=at, who=by, action="study-unlinked", subject=f"study:{study_id}")
         review.open_review(connection, "study-ambiguous", f"study:{study_id}", "unlinked-by-a-person", at, {})
         studies.new_version(connection, study_id)

@@ -14,7 +14,7 @@ from bridge.domain.matching import Rule
 from bridge.domain.order import StepStatus
 from bridge.domain.patient import PatientEvent, Visit
 from bridge.errors import MissingField
-from bridge.store import orders, studies, visits
+from bridge.store import links, orders, studies, visits
 from bridge.store.db import Connection
 
 _BECOMES = {
@@ -127,7 +127,7 @@ def move(
     moved = visits.orders_of_visit(connection, from_patient, number) if number else []
     if not moved or from_patient == patient_id:
         return ["no imaging order carries the number that moves"]
-    links = visits.links_of_orders(connection, moved)
+    rows = visits.links_of_orders(connection, moved)
     visits.move_orders(connection, moved, from_patient, patient_id, at)
     for order_id in moved:
         status = orders.get_order(connection, order_id).status
@@ -136,20 +136,20 @@ def move(
     if number and new and new != number:
         visits.rename(connection, patient_id, number, new, account=event.event == "A44")
     orders.touch_steps_of_patient(connection, patient_id)
-    _studies_follow(connection, links, frozenset(moved), event.event, who, at)
+    _studies_follow(connection, rows, frozenset(moved), event.event, who, at)
     return []
 
 
 def _studies_follow(
-    connection: Connection, links: list[Any], moved: frozenset[int], event: str, who: str, at: datetime
+    connection: Connection, rows: list[Any], moved: frozenset[int], event: str, who: str, at: datetime
 ) -> None:
     """Their images name the first patient for ever: the hospital's word stands above what a device wrote."""
-    for study_id in dict.fromkeys(link.study_id for link in links):
-        own = [link for link in links if link.study_id == study_id]
+    for study_id in dict.fromkeys(link.study_id for link in rows):
+        own = [link for link in rows if link.study_id == study_id]
         if all(link.order_id in moved for link in own):
             for link in own:
-                studies.end_link(connection, link.id, at, who, f"moved by {event}")
-                studies.add_link(
+                links.end_link(connection, link.id, at, who, f"moved by {event}")
+                links.add_link(
                     connection,
                     study_id,
                     link.procedure_id,

@@ -23,8 +23,10 @@ step() { # step <words> <command...>: says what, and the seconds it took
 install_packages() {
     packages=""
     for pair in findscu:dcmtk storescu:dcmtk chromium:chromium strace:strace java:default-jdk-headless \
-        javac:default-jdk-headless mvn:maven node:nodejs npm:npm; do
+        javac:default-jdk-headless mvn:maven node:nodejs npm:npm dciodvfy:dicom3tools initdb:postgresql; do
         have "${pair%%:*}" && continue
+        # Debian keeps PostgreSQL's programs off the PATH.
+        [ "$pair" = initdb:postgresql ] && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && continue
         case " $packages " in *" ${pair##*:} "*) ;; *) packages="$packages ${pair##*:}" ;; esac
     done
     [ -z "$packages" ] && { say "commands: all there"; return; }

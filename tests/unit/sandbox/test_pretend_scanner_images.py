@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 from bridge.sandbox import images
 from bridge.sandbox.ris import DemoPatient
 from bridge.uids import is_uid
+from tests.peers.available import need
 
 
 @pytest.fixture
@@ -104,11 +104,11 @@ def test_samples_hold_nothing_of_the_patient_they_came_from(item: Dataset, patie
 
 
 @pytest.mark.peer("dciodvfy")
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools' dciodvfy is not installed")
 def test_dciodvfy_finds_no_error(item: Dataset, patient: DemoPatient, tmp_path: Path) -> None:
+    dciodvfy = need("dciodvfy")
     made = [*images.ct_phantom(item, 2, size=64), *images.mr_from_wheel(item), images.us_clip(patient)]
     for number, image in enumerate(made):
         path = tmp_path / f"{number}.dcm"
         image.save_as(path, enforce_file_format=True)
-        said = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+        said = subprocess.run([dciodvfy, "-new", str(path)], capture_output=True, text=True, check=False)
         assert [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("Error")] == []

@@ -15,7 +15,7 @@ from bridge.domain.order import StepStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.errors import ConfigurationError, NotFound
-from bridge.store import audit, inbox, launches, orders, patients, performed, review, studies, worklist
+from bridge.store import audit, inbox, launches, links, orders, patients, performed, review, studies, worklist
 from bridge.store.db import Connection, Database
 from bridge.store.migrate import current, differences, migrate, newest
 from tests.unit.workflow.house import image_header
@@ -318,8 +318,8 @@ def test_matching_weighs_the_order_that_is_named_however_many_the_patient_has(da
 
     study_id = database.write(change)
     with database.read() as connection:
-        facts = studies.facts_of(connection, study_id)
-        found = studies.candidate_orders(connection, facts, frozenset())
+        facts = links.facts_of(connection, study_id)
+        found = links.candidate_orders(connection, facts, frozenset())
     assert "1.2.599" in {o.study_instance_uid for o in found}
     assert len(found) <= 101
 
@@ -338,11 +338,11 @@ def linked(connection: Connection, *, again_after_end: bool) -> int:
     (procedure,) = orders.procedures_of(connection, order)
     row = studies.take_study(connection, image_header(), NOW)
     for _ in range(2):
-        studies.add_link(connection, row.id, procedure.id, rule="person", evidence=[], at=NOW, by="x")
+        links.add_link(connection, row.id, procedure.id, rule="person", evidence=[], at=NOW, by="x")
         if again_after_end:
-            (link,) = studies.live_links(connection, row.id)
-            studies.end_link(connection, link.id, NOW, "x", "wrong")
-    return len(studies.all_links(connection, row.id))
+            (link,) = links.live_links(connection, row.id)
+            links.end_link(connection, link.id, NOW, "x", "wrong")
+    return len(links.all_links(connection, row.id))
 
 
 def test_links_that_ended_stay_as_history(database: Database) -> None:

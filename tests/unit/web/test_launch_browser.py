@@ -108,9 +108,9 @@ def test_a_signed_link_opens_by_itself(live: Site, page: Page) -> None:
     page.wait_for_selector("text=viewer 1")
 
 
-def test_a_link_without_scripts_has_a_button(live: Site, chrome: object) -> None:
+def test_a_link_without_scripts_has_a_button(live: Site, browser: Browser) -> None:
     url = live.make_link(live.link_token()).json["url"]
-    context = chrome.new_context(java_script_enabled=False, viewport={"width": 900, "height": 620})  # type: ignore[attr-defined]
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 900, "height": 620})
     page = context.new_page()
     page.goto(url)
     shoot(page, "link")

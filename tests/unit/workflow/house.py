@@ -22,7 +22,7 @@ from bridge.domain.patient import PatientData, PatientEvent, PersonName
 from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference, changed
 from bridge.domain.study import InstanceHeader, StoredFile
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
-from bridge.store import audit, launches, orders, patients, review, schema, studies
+from bridge.store import audit, launches, links, orders, patients, review, schema, studies
 from bridge.store.db import Connection, Database
 from bridge.store.migrate import migrate
 from bridge.workflow.acquiring import Acquiring
@@ -156,7 +156,7 @@ class House:
         return self.read(lambda c: studies.find_study(c, uid))
 
     def links(self, uid: str = "1.2.3") -> list[Any]:
-        return self.read(lambda c: studies.live_links(c, self.study(uid).id))
+        return self.read(lambda c: links.live_links(c, self.study(uid).id))
 
     def order_row(self, placer: str = "P1") -> orders.OrderRow:
         (row,) = self.read(lambda c: orders.find_order(c, Identifier(placer, "RIS"), None))

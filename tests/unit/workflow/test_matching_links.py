@@ -8,7 +8,7 @@ from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
 from bridge.errors import NotFound, StateConflict
-from bridge.store import studies
+from bridge.store import links
 from tests.unit.workflow.house import JANE, JOHN, House, order, who
 
 
@@ -21,7 +21,7 @@ def matched(house: House) -> int:
 
 
 def history(house: House) -> list[tuple[str, str, str]]:
-    found = house.read(lambda c: studies.all_links(c, house.study().id))
+    found = house.read(lambda c: links.all_links(c, house.study().id))
     return [(link.rule, link.made_by, link.ended_by) for link in found]
 
 

@@ -1,0 +1,110 @@
+"""DICOM: our AE, its peers, the station table, worklist and storage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from bridge.config.base import Port, Seconds, Section
+
+MULTI_BYTE_SETS = frozenset({"ISO 2022 IR 87", "ISO 2022 IR 149", "ISO 2022 IR 159"})
+CHARACTER_SETS = frozenset(
+    {
+        *("", "ISO_IR 6", "ISO_IR 13", "ISO_IR 192", "GB18030", "GBK", "ISO 2022 IR 6", "ISO 2022 IR 13"),
+        *MULTI_BYTE_SETS,
+        *(f"ISO_IR {n}" for n in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166)),
+        *(f"ISO 2022 IR {n}" for n in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166)),
+    }
+)
+"""The defined terms of Specific Character Set (PS3.3 C.12.1.1.2) that can be written."""
+
+
+def _character_set(value: str) -> str:
+    terms = value.split("\\")
+    known = all(term in CHARACTER_SETS and (len(terms) == 1 or term[:4] in ("", "ISO ")) for term in terms)
+    if not known or terms[0] in MULTI_BYTE_SETS:
+        raise ValueError("not defined terms of Specific Character Set (PS3.3 C.12.1.1.2), several joined by \\")
+    return value
+
+
+CharacterSet = Annotated[str, AfterValidator(_character_set)]
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\x7f]+$")]
+
+
+class Station(Section):
+    """A row of the station table: the step goes to `ae_titles` when every condition given here holds ('' = any)."""
+
+    ae_titles: tuple[AeTitle, ...] = Field(min_length=1)
+    modality: str = ""
+    room: str = ""
+    department: str = ""
+    procedure: str = ""
+    name: Annotated[str, Field(max_length=16)] = ""
+    location: Annotated[str, Field(max_length=16)] = ""
+
+
+class DicomPeer(Section):
+    """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says.
+
+    `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
+    """
+
+    ae_title: AeTitle
+    addresses: tuple[str, ...] = ()
+    may: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo", "worklist", "mpps", "store"})
+    character_set: CharacterSet = "ISO_IR 192"
+    utf8: bool = True
+    patient_issuer: str = ""
+    accession_issuer: str = ""
+    own_worklist_only: bool = False
+
+
+class Dicom(Section):
+    ae_title: AeTitle = "BRIDGE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    unknown_peers: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo"})
+    require_called_ae_title: bool = True
+    max_associations: int = Field(64, ge=1)
+    max_pdu_bytes: int = Field(131072, ge=4096)
+    network_seconds: Seconds = 60
+    character_set: CharacterSet = "ISO_IR 192"
+    utf8: bool = True
+    peer: tuple[DicomPeer, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({p.ae_title for p in self.peer}) != len(self.peer):
+            raise ValueError("two peers have the same AE title")
+        return self
+
+    def peer_of(self, ae_title: str) -> DicomPeer:
+        for peer in self.peer:
+            if peer.ae_title == ae_title:
+                return peer
+        return DicomPeer.model_construct(
+            ae_title=ae_title,
+            addresses=(),
+            may=self.unknown_peers,
+            character_set=self.character_set,
+            utf8=self.utf8,
+            patient_issuer="",
+            accession_issuer="",
+            own_worklist_only=False,
+        )
+
+
+class Worklist(Section):
+    show_started: bool = False
+    limit: int = Field(500, ge=1)
+    age_days: int = Field(30, ge=1)
+
+
+class Storage(Section):
+    min_free_bytes: int = Field(500 * 1024 * 1024, ge=0)
+    max_object_bytes: int = Field(4 * 1024**3, ge=1)
+
+
+class Studies(Section):
+    quiet_seconds: Seconds = 300

@@ -1,0 +1,40 @@
+"""What devices said that they did (MPPS)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Integer, String, Table
+
+from bridge.store.schema.base import BigId, foreign_key, metadata, row_id, text_column
+from bridge.store.types import Json, UtcDateTime
+
+performed_procedure_step = Table(
+    "performed_procedure_step",
+    metadata,
+    row_id(),
+    Column("sop_instance_uid", String, nullable=False, unique=True),  # a repeated N-CREATE is 0111, not a second step
+    Column("status", String, nullable=False),
+    Column("attributes", Json, nullable=False),
+    text_column("calling_ae_title"),
+    text_column("station_ae_title"),
+    text_column("modality"),
+    text_column("start"),
+    text_column("end"),
+    text_column("discontinuation"),
+    Column("instances", Integer, nullable=False, server_default="0"),
+    Column("series", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+performed_reference = Table(
+    "performed_reference",
+    metadata,
+    row_id(),
+    foreign_key("performed_step_id", "performed_procedure_step.id"),
+    text_column("study_instance_uid", index=True),
+    text_column("accession_number"),
+    text_column("accession_issuer"),
+    text_column("requested_procedure_id"),
+    text_column("scheduled_step_id"),
+    Column("step_id", BigId, ForeignKey("scheduled_procedure_step.id"), index=True),  # NULL: unscheduled, or not yet
+)
