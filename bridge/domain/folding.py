@@ -86,8 +86,6 @@ def after(current: OrderStatus | None, control: str, status: str, created: bool)
         return status_of(control, status, None)
     if control == "CA" and not status and current in (OrderStatus.IP, OrderStatus.CM):
         return current
-    if control in CREATING and current is not None and not created and control != "PA":
-        return current  # what overtook its own order stays true
     return status_of(control, status, current)
 
 
@@ -107,7 +105,8 @@ def _procedure(earlier: ProcedureRequest, later: ProcedureRequest) -> ProcedureR
         if at is None:
             steps.append(step)
         else:
-            steps[at] = _overlay(steps[at], step)
+            unknown = step.modality_sent and not step.modality  # never made good by what it was before
+            steps[at] = replace(_overlay(steps[at], step), modality="") if unknown else _overlay(steps[at], step)
     return replace(_overlay(earlier, later), steps=tuple(steps))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
@@ -74,7 +75,7 @@ class ProcedureRequest:
 class OrderRequest:
     """One order of a message. At least one of `placer`, `filler` is present.
 
-    `event_time` orders late messages: ORC-9, else MSH-7 (aware UTC).
+    `event_time` orders late messages: ORC-9, else MSH-7; `sent_time` is MSH-7 (both aware UTC).
     """
 
     control: str
@@ -86,6 +87,7 @@ class OrderRequest:
     procedure: ProcedureRequest
     visit: Visit = Visit()
     event_time: datetime | None = None
+    sent_time: datetime | None = None
     requesting_physician: PersonName = PersonName()
     department: str = ""
     patient_state: str = ""
@@ -94,3 +96,50 @@ class OrderRequest:
     pregnancy_status: str = ""
     patient_weight_kg: str = ""
     patient_size_m: str = ""
+
+
+def order_of(stored: dict[str, Any]) -> OrderRequest:
+    """An order as it was kept: its JSON form, without the patient, who is the order's own."""
+    names = ("requesting_physician",)
+    procedure = stored["procedure"]
+    steps = tuple(
+        StepRequest(
+            **{
+                **step,
+                "start": _time(step["start"]),
+                "station_ae_titles": tuple(step["station_ae_titles"]),
+                "protocol_codes": tuple(Code(**c) for c in step["protocol_codes"]),
+                "performing_physician": PersonName(**step["performing_physician"]),
+            }
+        )
+        for step in procedure["steps"]
+    )
+    code = Code(**procedure["code"]) if procedure["code"] else None
+    visit = stored["visit"]
+    return OrderRequest(
+        **{
+            **stored,
+            **{name: PersonName(**stored[name]) for name in names},
+            **{name: _identifier(stored[name]) for name in ("placer", "filler", "accession")},
+            "patient": PatientData(()),
+            "procedure": ProcedureRequest(**{**procedure, "code": code, "steps": steps}),
+            "visit": Visit(
+                **{
+                    **visit,
+                    **{k: _identifier(v) for k, v in visit.items() if isinstance(v, dict) and "value" in v},
+                    "referring_physician": PersonName(**visit["referring_physician"]),
+                }
+            ),
+            "event_time": _time(stored["event_time"]),
+            "sent_time": _time(stored["sent_time"]),
+            "allergies": tuple(stored["allergies"]),
+        }
+    )
+
+
+def _identifier(stored: dict[str, str] | None) -> Identifier | None:
+    return Identifier(**stored) if stored else None
+
+
+def _time(stored: str | None) -> datetime | None:
+    return datetime.fromisoformat(stored) if stored else None

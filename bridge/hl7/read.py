@@ -183,6 +183,7 @@ def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: lis
         procedure=_procedure(units, warnings),
         visit=visit,
         event_time=order.moment("event_time"),
+        sent_time=order.moment("sent_time"),
         requesting_physician=order.name("requesting_physician"),
         department=order.kept("department"),
         patient_state=order.kept("patient_state"),

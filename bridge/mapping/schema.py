@@ -42,6 +42,7 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
             "filler": Kind.IDENTIFIER,
             "accession": Kind.IDENTIFIER,
             "event_time": Kind.INSTANT,
+            "sent_time": Kind.INSTANT,
             "requesting_physician": Kind.NAME,
             "department": Kind.TEXT,
             "patient_state": Kind.TEXT,

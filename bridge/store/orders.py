@@ -14,6 +14,7 @@ from bridge.domain.identity import Identifier
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.store.schema import (
     imaging_order,
+    order_event,
     order_history,
     patient_identifier,
     performed_reference,
@@ -313,3 +314,37 @@ _ORDER_OF_STEP = (
 
 def order_of_step(connection: Connection, step_id: int) -> int:
     return int(connection.execute(_ORDER_OF_STEP, {"s": step_id}).scalar_one())
+
+
+_EVENT_INSERT = insert(order_event)
+_FORGET_MESSAGE = delete(order_event).where(order_event.c.message_id == bindparam("m"))
+_EVENTS = select(order_event).where(order_event.c.order_id == bindparam("o")).order_by(order_event.c.id)
+
+
+def add_event(connection: Connection, order_id: int, message_id: int | None, values: Mapping[str, Any]) -> None:
+    connection.execute(_EVENT_INSERT, {**values, "order_id": order_id, "message_id": message_id})
+
+
+def forget_message(connection: Connection, message_id: int) -> None:
+    """What the message said is taken back: it is about to be said again (a replay)."""
+    connection.execute(_FORGET_MESSAGE, {"m": message_id})
+
+
+def events_of(connection: Connection, order_id: int) -> list[Any]:
+    return list(connection.execute(_EVENTS, {"o": order_id}))
+
+
+_PERFORMED_STEP = select(performed_reference.c.id).where(performed_reference.c.step_id == bindparam("s")).limit(1)
+_STUDY_OF_STEP = (
+    select(study.c.id)
+    .join(procedure, procedure.c.study_instance_uid == study.c.study_instance_uid)
+    .join(step, step.c.requested_procedure_id == procedure.c.id)
+    .where(step.c.id == bindparam("s"))
+    .limit(1)
+)
+
+
+def was_performed(connection: Connection, step_id: int) -> bool:
+    """Whether a device has spoken of the step, by MPPS or by images."""
+    key = {"s": step_id}
+    return bool(connection.execute(_PERFORMED_STEP, key).first() or connection.execute(_STUDY_OF_STEP, key).first())

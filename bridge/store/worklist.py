@@ -65,6 +65,7 @@ _ENTRIES = (
     .join(patient, patient.c.id == _order.c.patient_id)
     .where(
         _step.c.parked == "",
+        _order.c.placeholder.is_(False),
         _order.c.status.notin_([OrderStatus.HD, OrderStatus.CA, OrderStatus.DC]),
         _step.c.status.in_(bindparam("statuses", expanding=True)),
         or_(bindparam("low") == "", _step.c.start_date >= bindparam("low")),

@@ -12,7 +12,7 @@ from bridge.domain.study import InstanceHeader, MatchState, StoredFile
 from bridge.errors import StateConflict
 from bridge.store import audit, orders, patients, performed, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import notifying, publishing
+from bridge.workflow import notifying, order_events, publishing
 from bridge.workflow.context import Context
 
 
@@ -155,7 +155,4 @@ class Acquiring:
             if step.status == StepStatus.STARTED:
                 orders.set_step_status(connection, step.id, StepStatus.COMPLETED)
                 notifying.tell_progress(connection, step.order_id, self._context)
-                order = orders.get_order(connection, step.order_id)
-                if order.status in (OrderStatus.SC, OrderStatus.IP):
-                    orders.change_order(connection, order.id, {"status": OrderStatus.CM, "updated_at": at})
-                    orders.add_history(connection, order.id, at, "study complete", order.status, OrderStatus.CM)
+                order_events.device_says(connection, step.order_id, OrderStatus.CM, "study complete", at)

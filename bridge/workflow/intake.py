@@ -159,7 +159,10 @@ def apply_reading(
                 if patient.event in demographics.RE_OWNING:
                     reporting.patient_changed(connection, patient.patient.identifiers, at)
             for result in (
-                *(ordering.take_order(connection, o, message_id, who, context) for o in reading.orders),
+                *(
+                    ordering.take_order(connection, o, message_id, who, context, control_id=envelope.control_id)
+                    for o in reading.orders
+                ),
                 *(appointing.take_appointment(connection, a, message_id, who, context) for a in reading.appointments),
                 *(reporting.take_report(connection, r, message_id, who, context) for r in reading.reports),
             ):

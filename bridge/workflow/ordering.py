@@ -6,22 +6,29 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bridge.domain.folding import fold
 from bridge.domain.identity import Identifier
-from bridge.domain.lifecycle import ENDED, GIVEN_UP, STEP_OF_ORDER, Action, action_of, newer, status_of
+from bridge.domain.lifecycle import ENDED, GIVEN_UP, STEP_OF_ORDER, Action, action_of
+from bridge.domain.message import UNKNOWN_ORDER
 from bridge.domain.order import OrderRequest, OrderStatus, StepStatus
 from bridge.errors import BadValue
 from bridge.store import audit, orders, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
-from bridge.workflow import appointing, demographics, notifying, reporting
+from bridge.workflow import appointing, demographics, notifying, order_events, reporting
 from bridge.workflow.context import Context
 from bridge.workflow.scheduling import Result, take_procedure
 
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
 
 
-def take_order(connection: Connection, order: OrderRequest, message_id: int, who: str, context: Context) -> Result:
-    """Apply one order of a message inside its transaction. Raises `BadInput` when it cannot be used."""
+def take_order(
+    connection: Connection, order: OrderRequest, message_id: int, who: str, context: Context, *, control_id: str = ""
+) -> Result:
+    """Apply one order of a message inside its transaction. Raises `BadInput` when it cannot be used.
+
+    What the order is afterwards does not depend on when the message came, only on what all its messages say.
+    """
     at = context.clock.now()
     action = action_of(order.control)
     if action is None:
@@ -33,9 +40,9 @@ def take_order(connection: Connection, order: OrderRequest, message_id: int, who
         return _park(connection, found[0], "order-numbers-of-two-orders", {"orders": [f.id for f in found]}, at)
     patient_id = demographics.take_patient_of_order(connection, order.patient, order.event_time, at)
     if found:
-        result = _change(connection, found[0], order, action, patient_id, message_id, who, context)
+        result = _change(connection, found[0], order, action, patient_id, message_id, who, context, control_id)
     else:
-        result = _create(connection, order, action, patient_id, message_id, who, context)
+        result = _create(connection, order, action, patient_id, message_id, who, context, control_id)
     notifying.answer_request(connection, order, message_id, result.changed, context)
     if result.changed:  # what came before its order finds it now
         appointing.order_came(connection, order, context)
@@ -56,33 +63,34 @@ def _create(
     message_id: int,
     who: str,
     context: Context,
+    control_id: str,
 ) -> Result:
     at = context.clock.now()
     result = Result()
-    status = status_of(order.control, order.status)
-    # A cancel, or a bare status, for an order that nobody told us of: kept, so that a late NW finds it.
-    placeholder = action is not Action.UPSERT and (status in ENDED or not order.procedure.steps)
-    if action is not Action.UPSERT:
-        result.warnings.append("the order was not known: kept as a placeholder")
+    event = order_events.event_of(order, control_id, at, [])
+    folded = fold([event])
+    if not folded.created:
+        # A cancel, a change or a bare status of an order that nobody told us of: kept, so that its NW finds it.
+        result.warnings.append(UNKNOWN_ORDER)
     order_id = orders.add_order(
         connection,
         {
             **_numbers(order),
             **_order_values(order),
             "patient_id": patient_id,
-            "status": status,
-            "placeholder": placeholder,
+            "status": folded.status,
+            "placeholder": not folded.created,
             "event_at": order.event_time,
             "created_at": at,
             "updated_at": at,
             "allergies": list(order.allergies),
         },
     )
-    orders.add_history(
-        connection, order_id, at, f"{order.control} {order.status}".strip(), "", status, message_id=message_id
-    )
+    order_events.keep(connection, order_id, message_id, event)
+    what = f"{order.control} {order.status}".strip()
+    orders.add_history(connection, order_id, at, what, "", folded.status, message_id=message_id)
     audit.write_audit(connection, at=at, who=who, action="order-created", subject=f"order:{order_id}")
-    take_procedure(connection, order_id, patient_id, order, status, result, context)
+    take_procedure(connection, order_id, patient_id, order, folded.status, result, context)
     _look_for_studies(connection, order_id, patient_id)
     return result
 
@@ -96,21 +104,26 @@ def _change(
     message_id: int,
     who: str,
     context: Context,
+    control_id: str,
 ) -> Result:
     at = context.clock.now()
     if patient_id != row.patient_id:
         # The worst fault there is: an order that moves to another person by a number alone.
         return _park(connection, row, "order-of-another-patient", {"message": message_id}, at)
     result = Result()
-    late = not newer(order.event_time, row.event_at)
-    if late and not row.placeholder:
+    known = order_events.events_of(connection, row.id)
+    event = order_events.event_of(order, control_id, at, known)
+    before, folded = fold(known), fold([*known, event])
+    late = any(event.key < other.key for other in known)
+    order_events.keep(connection, row.id, message_id, event)
+    if late and folded == before:
         return Result(warnings=["older than what is stored: no effect"], changed=False)
-    # Times are often told to the minute: what a placeholder stands for came before the message that made it.
-    late = late or (row.placeholder and order.control == "NW" and order.event_time == row.event_at)
-    status = row.status if late else status_of(order.control, order.status, row.status)
-    reorder = order.control == "NW" and not late and row.status in GIVEN_UP
-    if order.control == "NW" and not row.placeholder and not reorder:
+    reorder = folded.reordered > before.reordered
+    if order.control == "NW" and before.created and not reorder:
         result.warnings.append("the order is known: taken as a change")
+    if late and folded.request is not None:
+        # It came late: what is newer than it stands, and it fills what that left open.
+        order = replace(folded.request, control=order.control, patient=order.patient)
     # Empty keeps (HL7 v2.5.1 2.5.3), also for what decides on the procedure and its steps.
     order = replace(
         order,
@@ -123,31 +136,22 @@ def _change(
         **{k: v for k, v in _numbers(order).items() if v},
         **{k: v for k, v in _order_values(order).items() if v},
         "accession_issuer": order.accession.issuer if order.accession else "",
-        "status": status,
+        "status": folded.status,
+        "placeholder": not folded.created,
         "updated_at": at,
     }
     if order.allergies:
         values["allergies"] = list(order.allergies)
     if not late:
         values["event_at"] = order.event_time or row.event_at
-    if action is Action.UPSERT:
-        values["placeholder"] = False
     orders.change_order(connection, row.id, values)
-    orders.add_history(
-        connection,
-        row.id,
-        at,
-        f"{order.control} {order.status}".strip(),
-        row.status,
-        status,
-        message_id=message_id,
-        note="late: fills a placeholder" if late else "",
-    )
+    what, note = f"{order.control} {event.status}".strip(), "late: it fills what was left open" if late else ""
+    orders.add_history(connection, row.id, at, what, row.status, folded.status, message_id=message_id, note=note)
     audit.write_audit(connection, at=at, who=who, action="order-changed", subject=f"order:{row.id}")
-    if action is Action.UPSERT or (action is Action.STATUS and order.procedure.steps):
-        take_procedure(connection, row.id, row.patient_id, order, status, result, context)
-    _steps_follow(connection, row.id, row.status, status, reorder=reorder)
-    _parking_follows(connection, row.id, row.status, status, at)
+    if late or action is Action.UPSERT or (action is Action.STATUS and order.procedure.steps):
+        take_procedure(connection, row.id, row.patient_id, order, folded.status, result, context)
+    _steps_follow(connection, row.id, folded.status, reorder=reorder)
+    _parking_follows(connection, row.id, row.status, folded.status, at)
     _look_for_studies(connection, row.id, row.patient_id)
     return result
 
@@ -185,23 +189,21 @@ def _order_values(order: OrderRequest) -> dict[str, Any]:
     }
 
 
-def _steps_follow(
-    connection: Connection, order_id: int, before: OrderStatus, after: OrderStatus, *, reorder: bool
-) -> None:
+def _steps_follow(connection: Connection, order_id: int, after: OrderStatus, *, reorder: bool) -> None:
     """The order's status moves its steps, but never takes back what a device has performed, save for a re-order."""
     wanted = STEP_OF_ORDER.get(after)
+    if wanted is None:
+        return
     for step in orders.steps_of_order(connection, order_id):
         status = StepStatus(step.status)
-        if wanted is None or status is wanted:
+        arrived = wanted is StepStatus.SCHEDULED and status in (StepStatus.ARRIVED, StepStatus.READY)
+        if status is wanted or arrived:
             continue
-        if wanted is StepStatus.SCHEDULED and status in PERFORMED and not reorder:
-            continue
-        if wanted is StepStatus.SCHEDULED and status in (StepStatus.ARRIVED, StepStatus.READY):
-            continue
-        if wanted is not StepStatus.SCHEDULED and status is StepStatus.COMPLETED:
-            continue
-        if before == after and not reorder and wanted is not StepStatus.SCHEDULED:
-            continue
+        if status in PERFORMED and not reorder and orders.was_performed(connection, step.id):
+            if wanted is StepStatus.SCHEDULED or status is StepStatus.COMPLETED:
+                continue
+            if after not in GIVEN_UP:
+                continue
         orders.set_step_status(connection, step.id, wanted)
 
 

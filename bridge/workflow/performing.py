@@ -11,7 +11,7 @@ from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep, 
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, orders, patients, performed, review
 from bridge.store.db import Connection
-from bridge.workflow import notifying
+from bridge.workflow import notifying, order_events
 from bridge.workflow.context import Context
 
 Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
@@ -121,9 +121,4 @@ class PerformedSteps:
             self._order_follows(connection, order_id, OrderStatus.CM, "MPPS COMPLETED")
 
     def _order_follows(self, connection: Connection, order_id: int, status: OrderStatus, event: str) -> None:
-        order = orders.get_order(connection, order_id)
-        if order.status is status or order.status in (OrderStatus.CM, OrderStatus.CA, OrderStatus.DC):
-            return
-        at = self._context.clock.now()
-        orders.change_order(connection, order_id, {"status": status, "updated_at": at})
-        orders.add_history(connection, order_id, at, event, order.status, status)
+        order_events.device_says(connection, order_id, status, event, self._context.clock.now())

@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.domain.message import Envelope, Fate, Reading
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, inbox, review
+from bridge.store import audit, inbox, orders, review
 from bridge.store.db import Connection
 from bridge.workflow.context import Context
 from bridge.workflow.intake import apply_reading
@@ -85,6 +85,7 @@ class Replaying:
             return Replayed(message_id, before, before)
         at = self._context.clock.now()
         newest = audit.newest_id(connection)
+        orders.forget_message(connection, message_id)
         outcome = apply_reading(connection, envelope, reading, message_id, who, self._context)
         acts = audit.acts_since(connection, newest, who)
         inbox.record_replay(connection, message_id, outcome.fate, outcome.told)

@@ -11,7 +11,7 @@ from bridge.domain.order import OrderRequest, OrderStatus, StepStatus
 from bridge.domain.report import COMPLETING, ReportRequest, rank
 from bridge.store import audit, orders, patients, reports, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import demographics
+from bridge.workflow import demographics, order_events
 from bridge.workflow.context import Context
 from bridge.workflow.scheduling import Result
 
@@ -175,8 +175,7 @@ def _complete(connection: Connection, order: orders.OrderRow, event: str, messag
     """A final report says that the exam was done: the order ends, and no scanner is offered it any more."""
     if order.placeholder or order.status not in (OrderStatus.SC, OrderStatus.IP):
         return
-    orders.change_order(connection, order.id, {"status": OrderStatus.CM, "updated_at": at})
-    orders.add_history(connection, order.id, at, event, order.status, OrderStatus.CM, message_id=message_id)
+    order_events.device_says(connection, order.id, OrderStatus.CM, event, at, message_id=message_id)
     for step in orders.steps_of_order(connection, order.id):
         if step.status in VISIBLE:
             orders.set_step_status(connection, step.id, StepStatus.COMPLETED)

@@ -66,7 +66,7 @@ order_event = Table(
     metadata,
     row_id(),
     foreign_key("order_id", "imaging_order.id"),
-    Column("message_id", BigId),  # no foreign key: messages are purged before what they made
+    Column("message_id", BigId, index=True),  # no foreign key: messages are purged before what they made
     Column("happened_at", UtcDateTime, nullable=False),  # ORC-9, else MSH-7, else the receipt
     Column("sent_at", UtcDateTime, nullable=False),  # MSH-7, else the receipt
     Column("control", String, nullable=False),  # ORC-1, or MPPS

@@ -95,12 +95,39 @@ def test_a_re_order_under_the_cancelled_number_is_shown_again(house: House) -> N
 
 
 def test_a_completed_order_that_is_sent_again_is_not_offered_again(house: House) -> None:
-    """HL7 NW for a known order with a new control id is a change (hl7-to-mwl section 6): nobody is scanned twice."""
+    """Sent again with the time of its making: nobody is scanned twice."""
+    house.order(order(event_time=at(9)))
+    house.order(order("SC", "CM", event_time=at(10)))
+    house.order(order(event_time=at(9), sent_time=at(11)))
+    assert house.worklist() == []
+
+
+def test_a_new_order_under_a_completed_number_that_is_newer_than_the_completion_is_shown_again(house: House) -> None:
     house.order(order(event_time=at(9)))
     house.order(order("SC", "CM", event_time=at(10)))
     house.order(order(event_time=at(11)))
+    assert [e.step_status for e in house.worklist()] == ["SCHEDULED"]
+
+
+def test_a_cancel_request_for_what_is_being_performed_is_not_granted(house: House) -> None:
+    house.order(order(event_time=at(9)))
+    house.order(order("SC", "IP", event_time=at(10)))
+    house.order(order("CA", event_time=at(11)))
+    assert house.order_row().status is OrderStatus.IP
+
+
+def test_a_cancel_of_the_filler_is_a_fact_also_for_what_is_being_performed(house: House) -> None:
+    house.order(order(event_time=at(9)))
+    house.order(order("SC", "IP", event_time=at(10)))
+    house.order(order("OC", event_time=at(11)))
+    assert house.order_row().status is OrderStatus.CA
+
+
+def test_a_change_before_its_order_is_on_no_worklist_and_is_found_in_it(house: House) -> None:
+    house.order(order("XO", "SC", event_time=at(10), steps=(ct_step(start=datetime(2026, 11, 26, 9, 30)),)))
     assert house.worklist() == []
-    assert house.order_row().status is OrderStatus.CM
+    house.order(order(event_time=at(9)))
+    assert [(e.start_date, e.start_time) for e in house.worklist()] == [("20261126", "093000")]
 
 
 def test_a_late_echo_of_in_progress_does_not_reopen_a_performed_step(house: House) -> None:

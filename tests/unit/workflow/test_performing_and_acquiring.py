@@ -94,7 +94,7 @@ def test_a_step_given_up_for_another_reason_stays_away(house: House, reason: str
 def test_a_wrong_pick_of_an_order_that_was_cancelled_meanwhile_does_not_bring_it_back(house: House) -> None:
     house.order(order())
     house.mpps("1.1", FROM_LIST, **JANES)
-    house.order(order("CA"))
+    house.order(order("OC"))
     house.mpps_end("1.1", "DISCONTINUED", discontinuation="110514")
     assert house.worklist() == []
     assert house.status_of_step() == "CANCELED"

@@ -478,6 +478,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index(op.f("ix_order_event_message_id"), "order_event", ["message_id"], unique=False)
     op.create_index(op.f("ix_order_event_order_id"), "order_event", ["order_id"], unique=False)
     op.create_table(
         "order_history",
