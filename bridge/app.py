@@ -48,15 +48,13 @@ from bridge.workflow.worklist import WorklistDesk
 HEARTBEAT_SECONDS = 5.0
 SILENT_AFTER = timedelta(seconds=20)
 DRAIN_SECONDS = 25.0
-YOUNG = timedelta(minutes=5)
-"""A file without a row may still be on its way to one."""
 SWEEP_AGE = timedelta(minutes=10)
 
 
 def prepare_folders(settings: Settings) -> None:
     """The data folder and what is in it, for nobody else's eyes."""
     for folder in (settings.data, run_folder(settings), settings.archive):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def run_folder(settings: Settings) -> Path:

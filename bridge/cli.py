@@ -133,13 +133,17 @@ def role(given: _Given, name: str) -> None:
     """One role, as the supervisor starts it: ends when its standard input closes."""
     from bridge import app
     from bridge.run.role import Ending, run_role
+    from bridge.run.supervisor import DataFolderLock
 
     settings = Settings.load(given.config)
     log.set_up(settings.log.level)
+    app.prepare_folders(settings)
+    lock = DataFolderLock(app.run_folder(settings), f"role-{name}")
     ending = Ending()
     process = app.Process(settings, ending)
     status = run_role(app.ROLES[name](process), app.run_folder(settings), ending, pipe=True)
     process.database.close()
+    lock.close()
     sys.exit(status)
 
 

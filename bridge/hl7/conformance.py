@@ -1,4 +1,5 @@
-"""Does a message keep to HL7's own structures? hl7apy's only door, and never on the acknowledgement path.
+"""Does a message keep to HL7's own structures? hl7apy judges and builds here (`show.py` asks it for names), and is
+never on the acknowledgement path.
 
 It takes tens of milliseconds a message and drops what it cannot place, so it judges and builds, and never reads for
 us: its findings are remarks for `bridge explain` and for tests of what the pretend RIS sends, and nothing that it

@@ -27,6 +27,7 @@ from bridge.mapping import Mappings
 from bridge.workflow.intake import Intake, Turn
 
 log = logging.getLogger("bridge.hl7")
+_SHOWN = 40
 _BETWEEN = b"\x1c"
 """Parts the acknowledgements of one message in the store: no HL7 message holds the byte that ends a frame."""
 _UNSUPPORTED = frozenset({200, 201, 202, 203})
@@ -96,10 +97,8 @@ class FeedReceiver:
         """The acknowledgements of one message; None when it was not stored and nothing may be said."""
         begun = self._clock.monotonic()
         header = header_of(raw)
-        code = AckCode.AR
 
         def write(outcome: Outcome) -> tuple[str, bytes]:
-            nonlocal code
             code, faults = self._verdict(outcome)
             return code, _BETWEEN.join(self._answers(header, code, faults, outcome.expected_sequence))
 
@@ -112,17 +111,19 @@ class FeedReceiver:
             if self._feed.on_store_failure == "drop":
                 return None
             return self._answers(header, AckCode.AR, [AckError(207)])
+        acks = stored.split(_BETWEEN) if stored else []
         work(
             log,
             "message",
             feed=self._feed.name,
             message_type=header.message_type[:20],
+            control_id=header.control_id[:_SHOWN],
             outcome=fate,
-            code=code,
+            code=read_ack(acks[0]).code if acks else "none",
             size=len(raw),
             ms=round((self._clock.monotonic() - begun) * 1000, 2),
         )
-        return stored.split(_BETWEEN) if stored else []
+        return acks
 
     def _read(self, header: Header, raw: bytes, peer: PeerInfo) -> tuple[Reading, Turn | None]:
         try:

@@ -27,15 +27,15 @@ FIRST_DELAY, LAST_DELAY = 0.1, 5.0
 
 
 class DataFolderLock:
-    """One supervisor a data folder: a second `bridge run` is refused."""
+    """One supervisor a data folder, and one process a role: a second is refused. The kernel frees a dead one's."""
 
-    def __init__(self, folder: Path) -> None:
-        self._descriptor = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, folder: Path, name: str = "supervisor") -> None:
+        self._descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._descriptor)
-            raise ConfigurationError([f"{folder}: another bridge runs on this data folder"]) from None
+            raise ConfigurationError([f"{folder}: another bridge runs on this data folder ({name})"]) from None
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -72,7 +72,9 @@ class Supervisor:
         while not self._ending.wait(0.1):
             for child in self._children:
                 self._look_after(child)
+        work(log, "ending", outcome="failed" if self._failed else "asked")
         self._end()
+        work(log, "ended")
         return 1 if self._failed else 0
 
     def _look_after(self, child: _Child) -> None:

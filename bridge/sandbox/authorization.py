@@ -1,13 +1,13 @@
 """The pretend EHR's authorisation server: SMART App Launch 2.2, EHR launch, by Authlib's Flask server.
 
-One public client, authorisation code with PKCE (S256 only), OpenID Connect `id_token` signed RS256 with a key made at
-start. All state is in memory. There is no password: "Dr Demo" is always signed in, which every page says.
+One client: public, or by private_key_jwt once its keys are registered. Authorisation code with PKCE (S256 only), OpenID
+Connect `id_token` signed RS256 with a key made at start. All state is in memory. There is no password: "Dr Demo" is
+always signed in, which every page says.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer  # type: ignore[import-untyped]
@@ -20,6 +20,7 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from joserfc.jwk import RSAKey
 
 from bridge.sandbox.authorization_state import (
+    ASSERTED,
     CODE_SECONDS,
     DR_DEMO,
     ID_TOKEN_SECONDS,
@@ -31,6 +32,7 @@ from bridge.sandbox.authorization_state import (
     User,
     token_fields,
 )
+from bridge.sandbox.client_assertion import SIGNED_BY, ClientAssertion
 
 
 class SmartServer(AuthorizationServer):  # type: ignore[misc]
@@ -45,6 +47,7 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]
         self.state = state
         self.key = RSAKey.generate_key(2048, parameters={"use": "sig", "alg": "RS256", "kid": secrets.token_hex(8)})
         self.introspection_secret = secrets.token_urlsafe(24)
+        self.register_client_auth_method(ASSERTED, ClientAssertion(client, state, f"{issuer}/token"))
         self.register_grant(SmartGrant, [S256Only(required=True), SmartOpenId(self)])
 
     def query_client(self, client_id: str) -> Client | None:
@@ -78,7 +81,7 @@ class SmartGrant(AuthorizationCodeGrant):  # type: ignore[misc]
     """The authorisation code grant (App Launch 2.2): `aud` and `state` are required. With `launch` it is an EHR launch;
     without, a standalone one that tells who the user is and nothing more: no patient was chosen."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = ["none"]  # noqa: RUF012
+    TOKEN_ENDPOINT_AUTH_METHODS = [ASSERTED, "none"]  # noqa: RUF012
     server: SmartServer
 
     def validate_authorization_request(self) -> str:
@@ -204,7 +207,7 @@ def authorization_pages(server: SmartServer) -> Blueprint:
     @pages.get("/fhir/.well-known/smart-configuration")
     @pages.get("/.well-known/openid-configuration")
     def configuration() -> Response:
-        response = jsonify(discovery(server.issuer, server.client.scopes))
+        response = jsonify(discovery(server.issuer, server.client))
         response.headers["Access-Control-Allow-Origin"] = "*"
         return response
 
@@ -233,26 +236,27 @@ def introspection(server: SmartServer, access_token: str) -> dict[str, object]:
     }
 
 
-def discovery(issuer: str, scopes: Collection[str]) -> dict[str, object]:
+def discovery(issuer: str, client: Client) -> dict[str, object]:
     """`.well-known/smart-configuration` (App Launch 2.2, conformance); it serves as OpenID configuration too."""
-    return {
+    asserted = client.auth_method == ASSERTED
+    found: dict[str, object] = {
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
         "introspection_endpoint": f"{issuer}/introspect",
-        "token_endpoint_auth_methods_supported": ["none"],
+        "token_endpoint_auth_methods_supported": [client.auth_method],
         "grant_types_supported": ["authorization_code"],
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "scopes_supported": sorted(scopes),
+        "scopes_supported": sorted(client.scopes),
         "code_challenge_methods_supported": ["S256"],
         "capabilities": [
             "launch-ehr",
             "launch-standalone",
             "authorize-post",
-            "client-public",
+            "client-confidential-asymmetric" if asserted else "client-public",
             "sso-openid-connect",
             "context-banner",
             "context-ehr-patient",
@@ -262,3 +266,6 @@ def discovery(issuer: str, scopes: Collection[str]) -> dict[str, object]:
             "permission-v2",
         ],
     }
+    if asserted:
+        found["token_endpoint_auth_signing_alg_values_supported"] = [SIGNED_BY]
+    return found

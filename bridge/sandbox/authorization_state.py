@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin  # type: ignore[import-untyped]
 
 from bridge.clock import Clock
 
+ASSERTED = "private_key_jwt"
 LAUNCH_SECONDS = 300
 CODE_SECONDS = 60
 TOKEN_SECONDS = 3600
@@ -48,11 +50,17 @@ def token_fields(context: LaunchContext | None) -> dict[str, object]:
 
 @dataclass(slots=True)
 class Client(ClientMixin):  # type: ignore[misc]
-    """The one registered app; its redirect URIs may be set after start, when ports are known."""
+    """The one registered app; redirect URIs and keys may be set after start, when they are known. With keys (a JSON Web
+    Key Set) it must authenticate by private_key_jwt; without, it is a public client."""
 
     client_id: str
     redirect_uris: list[str]
     scopes: frozenset[str]
+    jwks: dict[str, Any] | None = None
+
+    @property
+    def auth_method(self) -> str:
+        return ASSERTED if self.jwks else "none"
 
     def get_client_id(self) -> str:
         return self.client_id
@@ -68,7 +76,7 @@ class Client(ClientMixin):  # type: ignore[misc]
         return redirect_uri in self.redirect_uris
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        return method == "none"
+        return method == self.auth_method
 
     def check_response_type(self, response_type: str) -> bool:
         return response_type == "code"
@@ -125,6 +133,7 @@ class State:
     codes: dict[str, Code] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     nonces: set[str] = field(default_factory=set)
+    assertions: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def new_launch(self, context: LaunchContext) -> str:
@@ -142,6 +151,13 @@ class State:
         with self.lock:
             found = self.codes.pop(code, None)
         return found if found and self.clock.monotonic() < found.expires else None
+
+    def first_use(self, jti: str) -> bool:
+        """Whether no client assertion had this `jti` before."""
+        with self.lock:
+            new = jti not in self.assertions
+            self.assertions.add(jti)
+        return new
 
     def live_token(self, access_token: str) -> Token | None:
         token = self.tokens.get(access_token)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from cheroot.wsgi import Server as WsgiServer
 from flask import Flask
@@ -33,8 +34,8 @@ _MAX_BODY = 32 * 1024 * 1024
 class PretendEhr:
     """Start it, put patients in, launch.
 
-    `bridge_launch_url`, `redirect_uris` and `make_link` may be set after `start`. `make_link` turns a Study Instance
-    UID into the address of a signed link; without one the charts have no such button.
+    `bridge_launch_url`, `redirect_uris`, `client_jwks` and `make_link` may be set after `start`. `make_link` turns a
+    Study Instance UID into the address of a signed link; without one the charts have no such button.
     """
 
     def __init__(
@@ -68,6 +69,15 @@ class PretendEhr:
     @redirect_uris.setter
     def redirect_uris(self, uris: Iterable[str]) -> None:
         self._client.redirect_uris = list(uris)
+
+    @property
+    def client_jwks(self) -> dict[str, Any] | None:
+        """The app's registered public keys: with them it must authenticate (private_key_jwt); None: a public client."""
+        return self._client.jwks
+
+    @client_jwks.setter
+    def client_jwks(self, keys: dict[str, Any] | None) -> None:
+        self._client.jwks = keys
 
     @property
     def client_id(self) -> str:

@@ -1,6 +1,7 @@
 """The whole pretend hospital round one real bridge: configuration, the service in processes of its own, its ports.
 
-Used by the demo and by the end-to-end and fault tests. The bridge is started as anyone starts it: `bridge run`.
+Used by the demo and by the end-to-end and fault tests. The bridge is set up and started as anyone does it:
+`bridge init`, then `bridge run`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bridge.sandbox.links import LinkSigner
 from bridge.sandbox.modality import Scanner
 from bridge.sandbox.ris import FILLER, HOSPITAL, PLACER, Ris
 from bridge.sandbox.zone import machine_zone
+from bridge.smart.client_key import public_set
 
 ROLES = ("hl7", "dicom", "web", "worker")
 
@@ -76,6 +78,9 @@ class Hospital:
         self.config = folder / "config" / "bridge.toml"
         self.data = folder / "data"
         self.log = folder / "bridge.log"
+        made = self.run("init", str(folder))
+        if made.returncode:
+            raise ConfigurationError([f"bridge init failed: {made.stderr.strip()}"])
         self.links = LinkSigner("https://portal.example.org", folder / "secrets" / "links.jwks")
         self._process: subprocess.Popen[bytes] | None = None
         template = string.Template(Path(__file__).with_name("demo.toml").read_text())
@@ -105,12 +110,15 @@ class Hospital:
         )
         if database_url:
             text += f'\n[database]\nurl = "{database_url}"\n'
-        self.config.parent.mkdir(parents=True, exist_ok=True)
-        self.data.mkdir(exist_ok=True, mode=0o750)
-        self.config.touch(mode=0o600)
+        # In place of the default that init wrote: the file keeps its mode.
         self.config.write_text(text)
         if viewer is not None and not (self.data / "viewer").exists():
             (self.data / "viewer").symlink_to(viewer.resolve())
+
+    @property
+    def client_jwks(self) -> dict[str, Any]:
+        """The public half of the key that `bridge init` made: what an EHR registers."""
+        return public_set([self.folder / "secrets" / "smart-client.jwk"])
 
     def command(self, *arguments: str) -> list[str]:
         """`bridge --config ... ARGUMENTS` in this environment's Python."""

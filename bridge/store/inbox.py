@@ -95,7 +95,6 @@ _PURGE = (
     )
 )
 _COUNTS = select(message.c.fate, func.count()).group_by(message.c.fate)
-_LAST = select(message.c.feed, func.max(message.c.received_at), func.count()).group_by(message.c.feed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +244,3 @@ def purge_window(connection: Connection, after: int, to: int, before: datetime) 
 
 def count_by_fate(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(_COUNTS)}
-
-
-def last_by_feed(connection: Connection) -> list[tuple[str, datetime, int]]:
-    return [(feed, at, count) for feed, at, count in connection.execute(_LAST)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import logging
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,13 @@ from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import PerformedStatus
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile
 from bridge.errors import StateConflict
+from bridge.log import work
 from bridge.store import audit, orders, patients, performed, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import notifying, order_events, publishing
 from bridge.workflow.context import Context
+
+log = logging.getLogger("bridge.acquiring")
 
 
 class Acquiring:
@@ -118,7 +122,8 @@ class Acquiring:
                 if (by := self._complete(connection, row))
             ]
         for study_id, version, by in due:
-            self._context.database.write(partial(self._close, study_id=study_id, version=version, by=by))
+            if self._context.database.write(partial(self._close, study_id=study_id, version=version, by=by)):
+                work(log, "study complete", study_id=study_id, reason=by)
         return len(due)
 
     def _complete(self, connection: Connection, row: Any) -> str:
@@ -131,19 +136,21 @@ class Acquiring:
         quiet = timedelta(seconds=self._context.settings.studies.quiet_seconds)
         return "quiet" if row.last_received_at + quiet <= self._context.clock.now() else ""
 
-    def _close(self, connection: Connection, study_id: int, version: int, by: str) -> None:
+    def _close(self, connection: Connection, study_id: int, version: int, by: str) -> bool:
+        """False when an image came in between."""
         at = self._context.clock.now()
         if not studies.complete_study(connection, study_id, version, at, by):
-            return
+            return False
         audit.write_audit(
             connection, at=at, who="role:worker", action="study-complete", subject=f"study:{study_id}", outcome=by
         )
-        if by != "quiet":
-            return
         uid = studies.get_study(connection, study_id).study_instance_uid
-        if performed.performed_of_study(connection, uid):
-            return
-        # No MPPS at all: silence is the device's way of saying that it is done.
+        if by == "quiet" and not performed.performed_of_study(connection, uid):
+            self._end_steps(connection, uid, at)
+        return True
+
+    def _end_steps(self, connection: Connection, uid: str, at: datetime) -> None:
+        """No MPPS at all: silence is the device's way of saying that it is done."""
         for step in orders.find_steps(
             connection,
             study_instance_uid=uid,

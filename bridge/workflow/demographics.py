@@ -195,6 +195,7 @@ def _upsert(
             at,
             {"patients": owners},
         )
+        return patient_id  # whose name is it? nobody's is changed until the records are merged
     if _merged_away(connection, data):
         return patient_id  # theirs by the merge; what the message says of name and birth is the old record's
     patients.add_identifiers(connection, patient_id, data.identifiers)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
 from bridge.domain.matching import Candidate, Decision, Rule, Spell, judge
 from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
+from bridge.log import work
 from bridge.store import audit, links, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import publishing, reporting
 from bridge.workflow.context import Context
 
 BRIDGE = "bridge"
+log = logging.getLogger("bridge.matching")
 REVIEWS = ("study-unmatched", "study-ambiguous")
 
 
@@ -28,10 +31,11 @@ class Matching:
         with self._context.database.read() as connection:
             due = studies.unjudged_studies(connection, limit)
         for study_id in due:
-            self._context.database.write(partial(self._judge, study_id=study_id))
+            decision = self._context.database.write(partial(self._judge, study_id=study_id))
+            work(log, "study judged", study_id=study_id, outcome=decision.state, reason=decision.reason)
         return len(due)
 
-    def _judge(self, connection: Connection, study_id: int) -> None:
+    def _judge(self, connection: Connection, study_id: int) -> Decision:
         row = studies.get_study(connection, study_id)
         facts = links.facts_of(connection, study_id)
         performed = links.performed_procedures(connection, facts.study_instance_uid)
@@ -45,12 +49,13 @@ class Matching:
         elif any(link.rule == Rule.PERSON for link in live):
             # A person has decided; later evidence does not undo that.
             self._settle(connection, study_id, MatchState.MATCHED)
-            return
+            return Decision(MatchState.MATCHED, Rule.PERSON)
         undone = {link.procedure_id for link in rows if link.ended_at is not None and link.ended_by != BRIDGE}
         if any(c.order.procedure_id in undone for c in decision.links):
             # What a person has taken apart, no later message puts together.
             decision = Decision(MatchState.AMBIGUOUS, "unlinked-by-a-person", (), decision.candidates)
         self._write(connection, study_id, decision, live)
+        return decision
 
     def _write(self, connection: Connection, study_id: int, decision: Decision, live: list[Any]) -> None:
         at = self._context.clock.now()

@@ -41,6 +41,11 @@ def _short(value: str) -> str:
     return value if len(value) <= SHORT_STRING else alias(value)
 
 
+def _sent(value: str) -> str:
+    """The whole id where scanners get an alias, else ''."""
+    return value if len(value) > SHORT_STRING else ""
+
+
 def _fits(value: str, what: str, result: Result) -> str:
     if len(value) > SHORT_STRING:
         result.warnings.append(f"{what} is longer than {SHORT_STRING} characters: scanners get an alias")
@@ -84,7 +89,7 @@ def take_procedure(
     desk = _Steps(connection, key, order, status, uid, foreign, result, context)
     for number, step in enumerate(request.steps, 1):
         step_id = _step_id(step.step_id, before, procedure_id, number, len(request.steps))
-        desk.take(_fits(step_id, "step id", result), step)
+        desk.take(_fits(step_id, "step id", result), step, _sent(step_id))
 
 
 def _values(request: ProcedureRequest) -> dict[str, Any]:
@@ -110,6 +115,7 @@ def _add_procedure(connection: Connection, order_id: int, order: OrderRequest, r
             **_values(request),
             "order_id": order_id,
             "requested_procedure_id": procedure_id,
+            "requested_procedure_id_sent": _sent(_procedure_ids(order)[0]),
             "study_instance_uid": uid,
             "study_instance_uid_generated": not request.study_instance_uid,
         },
@@ -175,7 +181,7 @@ class _Steps:
     result: Result
     context: Context
 
-    def take(self, step_id: str, step: StepRequest) -> None:
+    def take(self, step_id: str, step: StepRequest, sent: str) -> None:
         connection, at = self.connection, self.context.clock.now()
         known = {s.scheduled_step_id: s for s in orders.steps_of(connection, self.procedure_pk)}
         row = known.get(step_id)
@@ -198,7 +204,7 @@ class _Steps:
             if value or row is None:
                 values[name] = value
         if row is None:
-            key = self._add(step_id, values)
+            key = self._add(step_id, {**values, "scheduled_step_id_sent": sent})
         else:
             key = row.id
             orders.change_step(connection, key, values)

@@ -19,6 +19,8 @@ from tests.peers.available import need
 pytestmark = pytest.mark.timeout(240)
 
 STEPS = (
+    "bridge init: config/bridge.toml and secrets/smart-client.jwk, mode 0600",
+    "register the bridge's public key for private_key_jwt",
     "ADT^A04",
     "ORM^O01  CT",
     "OMI^O23  MR",
@@ -90,6 +92,12 @@ def test_no_process_is_left(played: Played) -> None:
 def test_only_its_owner_reads_the_configuration(played: Played) -> None:
     assert (played.folder / "config" / "bridge.toml").stat().st_mode & 0o077 == 0
     assert (played.folder / "secrets").stat().st_mode & 0o077 == 0
+    assert (played.folder / "secrets" / "smart-client.jwk").stat().st_mode & 0o777 == 0o600
+
+
+def test_one_image_is_no_plural(played: Played) -> None:
+    assert "1 images" not in re.sub(r"\d\d+ images", "", played.output)
+    assert "available, 1 image, basedOn" in played.output
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ message = Table(
     text_column("message_type"),
     Column("sha256", String, nullable=False),
     Column("raw", Bytes, nullable=False),
-    Column("sent_at", UtcDateTime),  # MSH-7
     Column("fate", String, nullable=False),
     Column("reasons", Json, nullable=False),
     Column("replays", Integer, nullable=False, server_default="0"),

@@ -30,7 +30,6 @@ imaging_order = Table(
     text_column("filler_issuer"),
     text_column("accession_number"),  # whole, as sent
     text_column("accession_issuer"),
-    text_column("accession_alias"),  # what scanners are told when the number is too long for DICOM; '' when it fits
     Column("status", String, nullable=False),
     Column("placeholder", Boolean, nullable=False, server_default=text("false")),  # spoken of before its NW came
     Column("event_at", UtcDateTime),

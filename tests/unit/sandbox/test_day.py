@@ -9,7 +9,9 @@ import pytest
 
 from bridge.errors import ConfigurationError
 from bridge.run.supervisor import DataFolderLock
-from bridge.sandbox.day import MARKER, check_ports, clean
+from bridge.sandbox.day import MARKER, check_ports, clean, doors
+from bridge.sandbox.ehr import PretendEhr
+from bridge.sandbox.hospital import Hospital
 from bridge.sandbox.zone import machine_zone
 
 
@@ -91,3 +93,16 @@ def test_a_copied_localtime_is_named_by_timezone(monkeypatch: pytest.MonkeyPatch
 def test_a_machine_that_does_not_tell_has_no_zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TZ", raising=False)
     assert machine_zone(tmp_path / "localtime", tmp_path / "timezone") == ""
+
+
+def test_what_is_printed_at_the_end_is_what_a_person_can_use(tmp_path: Path) -> None:
+    ehr = PretendEhr(8090)
+    told = doors(Hospital(tmp_path, fhir_base=ehr.fhir_base), ehr, "p1")
+    assert [words for words, _ in told] == [
+        "Chart (press “View images”)",
+        "All patients",
+        "EHR's FHIR server",
+        "State",
+        "Review list",
+        "Log",
+    ]

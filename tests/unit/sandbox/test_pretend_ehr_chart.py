@@ -99,6 +99,45 @@ def test_order_waits_until_a_study_is_based_on_it(ehr: PretendEhr, order: DemoOr
     assert "48" in page
 
 
+def test_the_time_of_an_order_is_when_it_is_scheduled(ehr: PretendEhr, order: DemoOrder) -> None:
+    patient_id = a_patient(ehr, "89s")
+    ehr.put_order(order, patient_id)
+    page = requests.get(ehr.chart_url(patient_id), timeout=10).text
+    assert '<th scope="col">Scheduled</th>' in page
+    assert "25 Nov 2026, 09:30" in page
+
+
+def test_an_order_without_a_time_has_none(ehr: PretendEhr) -> None:
+    patient_id = a_patient(ehr, "89n")
+    resource = {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": f"Patient/{patient_id}"},
+        "authoredOn": "2026-11-25T08:15:00+01:00",
+    }
+    requests.post(f"{ehr.fhir_base}/ServiceRequest", json=resource, timeout=10).raise_for_status()
+    assert ehr.records.chart(patient_id)[2][0].due == ""
+
+
+def listed(ehr: PretendEhr, **more: object) -> bool:
+    """Whether the list of patients links a Patient that somebody made by FHIR."""
+    made = requests.post(f"{ehr.fhir_base}/Patient", json={"resourceType": "Patient", **more}, timeout=10).json()
+    return f"/chart/{made['id']}" in requests.get(f"{ehr.issuer}/", timeout=10).text
+
+
+def test_a_patient_without_a_record_number_is_listed(ehr: PretendEhr) -> None:
+    assert listed(ehr, name=[{"family": "Nobody"}])
+
+
+def test_a_record_number_without_a_type_is_listed(ehr: PretendEhr) -> None:
+    assert listed(ehr, identifier=[{"system": "urn:oid:2.25.1", "value": "X1"}])
+
+
+def test_a_patient_who_is_no_longer_active_is_not_listed(ehr: PretendEhr) -> None:
+    assert not listed(ehr, active=False)
+
+
 def test_text_from_a_resource_is_escaped(ehr: PretendEhr) -> None:
     patient_id = a_patient(ehr, "90")
     a_study(ehr, patient_id)

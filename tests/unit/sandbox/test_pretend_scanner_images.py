@@ -66,6 +66,15 @@ def test_label_changes_the_pixels() -> None:
     assert (images.label(blank.copy(), 1, 4) != blank).sum() > 100
 
 
+@pytest.mark.parametrize("slices", [9, 100])
+def test_label_is_clipped_where_a_small_picture_ends(item: Dataset, slices: int) -> None:
+    assert len(images.ct_phantom(item, slices, size=64)) == slices
+
+
+def test_the_only_ct_series_is_the_first(ct: list[Dataset]) -> None:
+    assert {i.SeriesNumber for i in ct} == {1}
+
+
 def test_images_carry_what_the_worklist_said(ct: list[Dataset], item: Dataset) -> None:
     assert ct[0].PatientName == item.PatientName
     for keyword in ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyInstanceUID"):
