@@ -7,26 +7,25 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from bridge import __version__, log
 from bridge.cli_alarms import alarms
-from bridge.cli_common import feed_of, who
+from bridge.cli_audit import audit
+from bridge.cli_common import PlainGroup, feed_of, opened
 from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
 from bridge.cli_outbound import outbound
+from bridge.cli_publications import publications
+from bridge.cli_review import review
 from bridge.cli_shadow import load, shadow
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
 
-F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_CONFIG = "config/bridge.toml"
 
 
@@ -35,25 +34,7 @@ class _Given:
     config: Path
 
 
-def _plain_errors(command: F) -> F:
-    """A fault of the site's making is told in plain lines, not as a trace."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except ConfigurationError as fault:
-            for line in fault.faults:
-                click.secho(line, fg="red", err=True)
-            sys.exit(2)
-        except BridgeError as fault:
-            click.secho(f"{fault.code}: {fault}{f' ({fault.where})' if fault.where else ''}", fg="red", err=True)
-            sys.exit(1)
-
-    return run  # type: ignore[return-value]
-
-
-@click.group()
+@click.group(cls=PlainGroup)
 @click.version_option(__version__, prog_name="bridge")
 @click.option(
     "--config",
@@ -72,7 +53,6 @@ def main(context: click.Context, config: Path) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("."))
-@_plain_errors
 def init(folder: Path) -> None:
     """Write FOLDER/config/bridge.toml and the secrets it names (mode 0600). Nothing that exists is changed."""
     from bridge.initialise import initialise
@@ -85,7 +65,6 @@ def init(folder: Path) -> None:
 @click.option("--role", "roles", multiple=True, help="Run only these roles (hl7, dicom, web, worker).")
 @click.option("--in-process", is_flag=True, help="All roles in this one process, for debugging.")
 @click.pass_obj
-@_plain_errors
 def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
     """Run the bridge until SIGTERM: the supervisor and its roles."""
     from bridge import app
@@ -128,7 +107,6 @@ def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
 @main.command(hidden=True)
 @click.argument("name")
 @click.pass_obj
-@_plain_errors
 def role(given: _Given, name: str) -> None:
     """One role, as the supervisor starts it: ends when its standard input closes."""
     from bridge import app
@@ -150,7 +128,6 @@ def role(given: _Given, name: str) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
-@_plain_errors
 def status(given: _Given, as_json: bool) -> None:
     """Roles, feeds, devices, queues and what waits for a person."""
     from bridge import report
@@ -183,7 +160,6 @@ def check(given: _Given) -> None:
 @click.option("--all", "everything", is_flag=True, help="Also the fields that the message leaves empty.")
 @click.option("--feed", default="", help="Read by this feed's settings.  [default: the first]")
 @click.pass_obj
-@_plain_errors
 def explain(given: _Given, file: Path, as_json: bool, everything: bool, feed: str) -> None:
     """What the bridge reads from a message, which path, table row and mapping line gave each value, and its effect.
 
@@ -219,76 +195,21 @@ def explain(given: _Given, file: Path, as_json: bool, everything: bool, feed: st
     sys.exit(1 if explanation.refusal else 0)
 
 
-@main.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True)
-@click.pass_context
-@_plain_errors
-def review(context: click.Context, as_json: bool) -> None:
-    """What waits for a person, oldest first."""
-    if context.invoked_subcommand:
-        return
-    from bridge import report
-
-    settings = Settings.load(context.obj.config)
-    entries = report.reviews(settings)
-    click.echo(json.dumps(entries, default=str, indent=2) if as_json else report.render_reviews(entries, settings))
-
-
-@review.command("link")
-@click.argument("study", type=int)
-@click.argument("order", type=int)
-@click.pass_context
-@_plain_errors
-def review_link(context: click.Context, study: int, order: int) -> None:
-    """Tie STUDY to ORDER (their numbers as `bridge review` prints them)."""
-    _change(context, lambda matching: matching.link(study, order, who()), f"study {study} is linked to order {order}")
-
-
-@review.command("unlink")
-@click.argument("study", type=int)
-@click.option("--reason", required=True)
-@click.pass_context
-@_plain_errors
-def review_unlink(context: click.Context, study: int, reason: str) -> None:
-    """Undo the link of STUDY; it waits for review again."""
-    _change(context, lambda matching: matching.unlink(study, who(), reason), f"study {study} is linked to no order")
-
-
-def _change(context: click.Context, act: Callable[[Any], None], done: str) -> None:
-    """A change by a person, through the store's own door and behind the turnstile like any role's."""
-    from bridge import app
-    from bridge.workflow.context import Context
-    from bridge.workflow.matching import Matching
-
-    settings = Settings.load(context.find_root().obj.config)
-    database = app.open_database(settings)
-    try:
-        act(Matching(Context(database, settings, SystemClock())))
-    finally:
-        database.close()
-    click.echo(done)
-
-
 @main.command()
 @click.argument("study_instance_uid")
 @click.option("--minutes", type=float, help="How long it opens; at most launch.link_minutes.")
 @click.pass_obj
-@_plain_errors
 def link(given: _Given, study_instance_uid: str, minutes: float | None) -> None:
     """A single-use link to a study, which asks whoever opens it to log in at the EHR first."""
-    from bridge import app
     from bridge.workflow.context import Context
     from bridge.workflow.launching import LaunchDesk
 
     settings = Settings.load(given.config)
     most = settings.launch.link_minutes
-    database = app.open_database(settings)
-    try:
+    with opened(settings) as database:
         desk = LaunchDesk(Context(database, settings, SystemClock()))
         life = min(minutes or most, most) * 60
         opaque = desk.make_link("cli", None, study_instance_uid, secrets.token_urlsafe(16), life)
-    finally:
-        database.close()
     click.echo(f"{settings.web.public_url}/s/{opaque}")
 
 
@@ -299,7 +220,6 @@ def viewer() -> None:
 
 @viewer.command("install")
 @click.pass_obj
-@_plain_errors
 def viewer_install(given: _Given) -> None:
     """Fetch the pinned viewer by npm, trim it and put it into the data folder."""
     from bridge.web.viewer.install import install
@@ -319,19 +239,14 @@ def _progress(step: str, done: int, total: int) -> None:
     click.echo(f"\r{step:<24.24} [{'█' * filled}{'·' * (width - filled)}] {done}/{total} ", nl=done >= total, err=True)
 
 
-def _add_sandbox() -> None:
+def _add_commands() -> None:
     from bridge.sandbox.cli import sandbox
 
-    main.add_command(sandbox)
-    main.add_command(messages)
-    main.add_command(alarms)
-    main.add_command(outbound)
-    main.add_command(mappings)
-    main.add_command(shadow)
-    main.add_command(load)
+    for command in (sandbox, messages, alarms, review, outbound, publications, audit, mappings, shadow, load):
+        main.add_command(command)
 
 
-_add_sandbox()
+_add_commands()
 
 
 if __name__ == "__main__":

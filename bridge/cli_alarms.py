@@ -7,11 +7,11 @@ import sys
 
 import click
 
-from bridge.cli_common import PlainCommand, settings_of
+from bridge.cli_common import settings_of
 from bridge.clock import SystemClock
 
 
-@click.command(cls=PlainCommand)
+@click.command()
 @click.option("--all", "everything", is_flag=True, help="Also those that have ended, newest first.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="With --all.")
 @click.option("--json", "as_json", is_flag=True)

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -23,32 +23,28 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class PlainGroup(click.Group):
-    """A fault of the site's making is told in plain lines, not as a trace: status 2 for its files, 1 for the rest."""
+    """A fault of the site's making is told in plain lines, not as a trace: status 2 for its files, 1 for the rest.
+
+    One at the root serves every command below it.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
-        with plainly(ctx):
+        try:
             return super().invoke(ctx)
+        except ConfigurationError as fault:
+            for line in fault.faults:
+                click.secho(line, fg="red", err=True)
+            ctx.exit(2)
+        except BridgeError as fault:
+            click.secho(f"{fault.code}: {fault}{f' ({fault.where})' if fault.where else ''}", fg="red", err=True)
+            ctx.exit(1)
 
 
-class PlainCommand(click.Command):
-    """The same for a command that stands alone."""
+class NoDatabase(NotFound):
+    code = "no-database"
 
-    def invoke(self, ctx: click.Context) -> Any:
-        with plainly(ctx):
-            return super().invoke(ctx)
-
-
-@contextmanager
-def plainly(context: click.Context) -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as fault:
-        for line in fault.faults:
-            click.secho(line, fg="red", err=True)
-        context.exit(2)
-    except BridgeError as fault:
-        click.secho(f"{fault.code}: {fault}{f' ({fault.where})' if fault.where else ''}", fg="red", err=True)
-        context.exit(1)
+    def __init__(self) -> None:
+        super().__init__("no database yet: start `bridge run` first")
 
 
 class Span(click.ParamType[timedelta]):
@@ -85,10 +81,16 @@ def feed_of(settings: Settings, name: str) -> Feed:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
+    """The site's store. Raises `NoDatabase` before the first `bridge run`: nothing is created."""
     from bridge import app
+    from bridge.store.migrate import current
 
+    if not settings.database.url and not (settings.data / "bridge.db").exists():
+        raise NoDatabase
     database = app.open_database(settings)
     try:
+        if current(database) is None:
+            raise NoDatabase
         yield database
     finally:
         database.close()
@@ -97,6 +99,20 @@ def opened(settings: Settings) -> Iterator[Database]:
 def look(database: Database, read: Callable[[Connection], T]) -> T:
     with database.read() as connection:
         return read(connection)
+
+
+def ago(now: datetime, at: datetime) -> str:
+    """`3 d`, `1 h`, `5 min`, `12 s`."""
+    seconds = max(0, int((now - at).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def printable(text: str) -> str:
+    """A peer's text on a terminal: no control byte moves the cursor."""
+    return "".join(c if c.isprintable() else "·" for c in text)
 
 
 def progress(items: Sequence[T], label: str) -> Iterable[T]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bridge.cli_common import PlainGroup, Span, feed_of, look, opened, progress, settings_of
+from bridge.cli_common import Span, feed_of, look, opened, progress, settings_of
 from bridge.clock import SystemClock
 from bridge.config import Feed, Settings
 from bridge.mapping import Mappings, default_directory
@@ -26,7 +26,7 @@ _ALL = 10_000_000
 OverlayFile = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group(cls=PlainGroup)
+@click.group()
 def mappings() -> None:
     """The tables of `mappings/`: check them, and see what a change of them would do."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bridge.cli_common import PlainGroup, Span, look, opened, settings_of, who
+from bridge.cli_common import Span, look, opened, printable, settings_of, who
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.domain.message import Fate
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from bridge.workflow.replaying import Replayed, Replaying
 
 _FATES = click.Choice([fate.value for fate in Fate])
+_HEADS = f"{'ID':>8}  {'received':<19}  {'feed':<10} {'type':<16} {'control id':<20} {'fate':<11} answer  reasons"
 _COLOURS = {Fate.PARKED: "yellow", Fate.REFUSED: "red", Fate.QUARANTINED: "red"}
 
 
-@click.group(cls=PlainGroup)
+@click.group()
 def messages() -> None:
     """Messages received: list them, look into one, run them again."""
 
@@ -57,26 +58,23 @@ def list_(
     if as_json:
         click.echo(json.dumps(rows, default=str, indent=2))
         return
-    for row in rows:
-        click.echo(_line(row, settings))
     if not rows:
         click.echo("no such messages")
+        return
+    click.echo(_HEADS)
+    for row in rows:
+        click.echo(_line(row, settings))
 
 
 def _line(row: dict[str, Any], settings: Settings) -> str:
     at: datetime = row["received_at"].astimezone(settings.site.zone)
     fate = click.style(f"{row['fate']:<11}", fg=_COLOURS.get(row["fate"]))
     replays = f" (replayed {row['replays']}x)" if row["replays"] else ""
-    kind, control = _plain(row["message_type"]), _plain(row["control_id"] or "-")
+    kind, control = printable(row["message_type"]), printable(row["control_id"] or "-")
     return (
         f"{row['id']:>8}  {at:%Y-%m-%d %H:%M:%S}  {row['feed']:<10} {kind:<16} {control:<20} {fate} "
-        f"{row['ack_code'] or '-':<2}  {'; '.join(row['reasons'])}{replays}"
+        f"{row['ack_code'] or '-':<6}  {'; '.join(row['reasons'])}{replays}"
     )
-
-
-def _plain(text: str) -> str:
-    """A peer's text on a terminal: no control byte moves the cursor."""
-    return "".join(c if c.isprintable() else "·" for c in text)
 
 
 @messages.command("show")

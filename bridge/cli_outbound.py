@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from bridge.cli_common import PlainGroup, settings_of, who
+from bridge.cli_common import look, opened, settings_of, who
 from bridge.clock import SystemClock
-from bridge.config import Settings
 
 
-@click.group(cls=PlainGroup)
+@click.group()
 def outbound() -> None:
     """What we send to others by HL7, a queue for each destination."""
 
@@ -25,15 +24,10 @@ def outbound() -> None:
 @click.pass_context
 def listing(context: click.Context, limit: int, as_json: bool) -> None:
     """Messages that wait, stand still or are dead, oldest first."""
-    from bridge import app
     from bridge.store.outbound import list_unsent
 
-    database = app.open_database(settings_of(context))
-    try:
-        with database.read() as connection:
-            rows = list_unsent(connection, limit)
-    finally:
-        database.close()
+    with opened(settings_of(context)) as database:
+        rows = look(database, lambda c: list_unsent(c, limit))
     if as_json:
         click.echo(json.dumps(rows, default=str, indent=2))
         return
@@ -65,14 +59,10 @@ def drop(context: click.Context, number: int) -> None:
 
 
 def _decide(context: click.Context, act: Callable[[Any, int, str], bool], number: int, done: str) -> None:
-    from bridge import app
     from bridge.workflow.context import Context
 
-    settings: Settings = settings_of(context)
-    database = app.open_database(settings)
-    try:
+    settings = settings_of(context)
+    with opened(settings) as database:
         changed = act(Context(database, settings, SystemClock()), number, who())
-    finally:
-        database.close()
     click.echo(f"message {number} {done}" if changed else f"message {number} is neither stopped nor dead")
     sys.exit(0 if changed else 1)

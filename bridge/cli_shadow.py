@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bridge.cli_common import PlainCommand, Span, feed_of, progress, settings_of
+from bridge.cli_common import Span, feed_of, progress, settings_of
 from bridge.clock import SystemClock
 from bridge.config import Feed, Settings
 from bridge.errors import BridgeError, NotFound, RemoteUnavailable
@@ -55,7 +55,7 @@ class Address(click.ParamType[tuple[str, int, str]]):
         return host.strip("[]"), int(port), title
 
 
-@click.command(cls=PlainCommand)
+@click.command()
 @click.argument("captures", metavar="[FILE|FOLDER]...", nargs=-1, type=Captures)
 @click.option("--old", required=True, type=Address(), help="The worklist in use today.")
 @click.option("--ae", "titles", multiple=True, help="Ask as these only.  [default: every peer that may ask]")
@@ -251,7 +251,7 @@ def _label(entry: Entry) -> str:
     return "  ".join(printable(f"{word} {entry[name]}".strip()) for name, word in _LABELS if entry.get(name))
 
 
-@click.command(cls=PlainCommand)
+@click.command()
 @click.argument("files", metavar="FILE|FOLDER...", nargs=-1, required=True, type=Captures)
 @click.option("--feed", default="", help="The feed that takes them.  [default: the first]")
 @click.option("--host", default="", help="Another bridge's address.  [default: this one's]")

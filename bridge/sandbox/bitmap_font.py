@@ -37,10 +37,12 @@ _GLYPHS = {
 
 
 def draw_text(pixels: npt.NDArray[np.int16], text: str, row: int, column: int, value: int, scale: int = 2) -> None:
-    """Draw `text` (letters that `_GLYPHS` has) into `pixels`, its top left corner at (row, column), in place."""
+    """Draw `text` (letters that `_GLYPHS` has) into `pixels`, its top left corner at (row, column), in place;
+    what lies beyond the picture is left out."""
     for letter in text:
         lines = np.array([[line >> bit & 1 for bit in range(4, -1, -1)] for line in _GLYPHS[letter]], dtype=bool)
         mask = np.kron(lines, np.ones((scale, scale), dtype=bool))
         height, width = mask.shape
-        pixels[row : row + height, column : column + width][mask] = value
+        area = pixels[row : row + height, column : column + width]
+        area[mask[: area.shape[0], : area.shape[1]]] = value
         column += width + scale

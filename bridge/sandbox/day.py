@@ -58,11 +58,16 @@ def _day(folder: Path, *, once: bool, viewer: Path, tell: Narrator) -> int:
         with tell.step("Setup", "EHR", "start: charts, FHIR R4 server, SMART authorisation server") as answer:
             ehr.start()
             answer.set(ehr.issuer)
-        hospital = Hospital(folder, fhir_base=ehr.fhir_base, ports=ports, time_zone=zone, viewer=viewer)
+        words = "bridge init: config/bridge.toml and secrets/smart-client.jwk, mode 0600"
+        with tell.step("Setup", "Bridge", words) as answer:
+            hospital = Hospital(folder, fhir_base=ehr.fhir_base, ports=ports, time_zone=zone, viewer=viewer)
+            answer.set(zone)
+        with tell.step("Setup", "EHR", "register the bridge's public key for private_key_jwt") as answer:
+            ehr.client_jwks = hospital.client_jwks
+            answer.set(f"client {ehr.client_id}")
         ehr.bridge_launch_url = f"{hospital.public_url}/launch"
         ehr.redirect_uris = [f"{hospital.public_url}/launch/callback"]
         ehr.make_link = lambda uid: hospital.links.link(hospital.public_url, uid)
-        tell.say("Setup", folder.name, "config/bridge.toml and secrets, mode 0600", zone)
         return _open(hospital, ehr, tell, once=once)
     finally:
         ehr.stop()
@@ -98,27 +103,29 @@ def _open(hospital: Hospital, ehr: PretendEhr, tell: Narrator, *, once: bool) ->
 def _stay(story: Story, tell: Narrator) -> None:
     hospital, ehr = story.hospital, story.ehr
     tell.section("The hospital is open")
-    for words, what in (
-        ("Chart (press “View images”)", ehr.chart_url(story.patient_id)),
-        ("All patients", f"{ehr.issuer}/"),
-        ("EHR's FHIR server", f"{ehr.fhir_base}/ImagingStudy"),
-        ("Bridge, public origin", f"{hospital.public_url}/ready"),
-        ("Bridge, viewer origin", hospital.viewer_url),
-        ("HL7 v2 (MLLP)", f"127.0.0.1:{hospital.ports.hl7}"),
-        ("DICOM (AE BRIDGE)", f"127.0.0.1:{hospital.ports.dicom}, as CT1, MR1 or US1"),
-        ("State", _command(hospital, "status")),
-        ("Review list", _command(hospital, "review")),
-        ("Log", str(_near(hospital.log))),
-    ):
+    for words, what in doors(hospital, ehr, story.patient_id):
         tell.note(f"{words:<28} {what}")
     tell.note("")
-    tell.note("Ctrl-C ends it.")
+    tell.note("It stays open until you press Ctrl-C here.")
     try:
         while hospital.running:
             time.sleep(1)
         tell.note(f"The bridge has ended by itself: see {hospital.log}")
     except KeyboardInterrupt:
         tell.note("Closing: the bridge drains, then the EHR stops.")
+
+
+def doors(hospital: Hospital, ehr: PretendEhr, patient_id: str) -> tuple[tuple[str, str], ...]:
+    """What a person can open, run or read while the hospital is open: (what it is, where). The viewer has no address of
+    its own to open: it is entered from a chart."""
+    return (
+        ("Chart (press “View images”)", ehr.chart_url(patient_id)),
+        ("All patients", f"{ehr.issuer}/"),
+        ("EHR's FHIR server", f"{ehr.fhir_base}/ImagingStudy"),
+        ("State", _command(hospital, "status")),
+        ("Review list", _command(hospital, "review")),
+        ("Log", str(_near(hospital.log))),
+    )
 
 
 def clean(folder: Path) -> None:

@@ -116,11 +116,13 @@ class FhirRecords:
         self._call("PUT", f"Practitioner/{practitioner_id}", json=resource)
 
     def patients(self) -> list[PatientRow]:
-        """Every active patient by name, with what was imaged."""
+        """Every patient by name, with what was imaged; not one who is said to be no longer active."""
         studies = [_study_row(s) for s in self.search("ImagingStudy", {})]
         shown = [s for s in studies if s.status not in _ENDED_STUDY]
         rows = []
-        for resource in self.search("Patient", {"active": "true"}):
+        for resource in self.search("Patient", {}):
+            if resource.get("active") is False:
+                continue
             own = [s for s in shown if s.patient_id == resource["id"]]
             modalities = tuple(sorted({m for s in own for m in s.modalities}))
             rows.append(_patient_row(resource, modalities, len(own)))
@@ -240,7 +242,7 @@ def _order_row(resource: Resource, imaged: set[str]) -> OrderRow:
         id=resource["id"],
         description=code.get("text", "") or coded or "Imaging order",
         number=number,
-        due=str(resource.get("occurrenceDateTime", "") or resource.get("authoredOn", "")),
+        due=str(resource.get("occurrenceDateTime", "")),
         status=str(resource.get("status", "")),
         imaged=resource["id"] in imaged or bool(number and number in imaged),
     )

@@ -156,7 +156,7 @@ def _describe_ct(common: Dataset, size: int, now: datetime) -> None:
     common.DeviceSerialNumber = "0"
     common.SoftwareVersions = "1"
     common.SeriesInstanceUID = new_uid()
-    common.SeriesNumber = 2
+    common.SeriesNumber = 1
     common.SeriesDescription = "PHANTOM axial 5 mm"
     common.FrameOfReferenceUID = new_uid()
     common.PositionReferenceIndicator = ""

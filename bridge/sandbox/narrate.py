@@ -129,3 +129,8 @@ def _bar(done: int, total: int) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """`1 image`, `2 images`; `more` where an s does not do."""
+    return f"{number} {one if number == 1 else more or one + 's'}"

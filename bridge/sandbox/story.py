@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from bridge.sandbox.ehr import PretendEhr
 from bridge.sandbox.hospital import Hospital
 from bridge.sandbox.images import ct_phantom, mr_from_wheel, us_clip
 from bridge.sandbox.modality import Scanner
-from bridge.sandbox.narrate import Narrator
+from bridge.sandbox.narrate import Narrator, counted
 from bridge.sandbox.ris import DemoOrder, DemoPatient, adt_a04, late_order, omi_o23, orm_o01
 from bridge.uids import new_uid
 
@@ -122,12 +122,11 @@ class Story:
             answer.set(f"OHIF, {opened.redirects} redirects" if good else "not this study", good=good)
         with self.tell.step("OHIF", "Bridge", "DICOMweb  series, metadata, a frame of each series") as answer:
             images, size = read_images(opened, study.uid)
-            answer.set(f"{images} images, {size / 1000:.0f} kB of pixels")
+            answer.set(f"{counted(images, 'image')}, {size / 1000:.0f} kB of pixels")
         return opened
 
     def _order(self, modality: str, code: str, description: str, study_uid: str) -> DemoOrder:
         number = 4000 + next(self._numbers)
-        start = self._clock.now().astimezone().replace(tzinfo=None, microsecond=0) + timedelta(minutes=5)
         order = DemoOrder(
             patient=PATIENT,
             placer=f"P{number}",
@@ -139,7 +138,7 @@ class Story:
             description=description,
             modality=modality,
             station_ae=f"{modality}1",
-            start=start,
+            start=scheduled(self._clock.now()),
             study_uid=study_uid,
         )
         self.orders[modality] = order
@@ -158,7 +157,9 @@ class Story:
             if item is None:
                 raise NotFound("the order is not on the worklist", where="C-FIND")
             step = item.ScheduledProcedureStepSequence[0]
-            answer.set(f"{len(items)} entry: {item.PatientName.family_name}, {step.ScheduledProcedureStepDescription}")
+            answer.set(
+                f"{len(items)} {'entry' if len(items) == 1 else 'entries'}: {item.PatientName.family_name}, {step.ScheduledProcedureStepDescription}"
+            )
         with self.tell.step(name, "Bridge", "N-CREATE  MPPS in progress") as answer:
             uid = scanner.start(item)
             answer.set("0000")
@@ -166,7 +167,7 @@ class Story:
         with self.tell.progress(name, "Bridge", f"C-STORE  {images[0].StudyDescription}") as tick:
             report = scanner.send(images, tick)
         if report.failed:
-            raise RemoteUnavailable(f"{len(report.failed)} images were not taken", where="C-STORE")
+            raise RemoteUnavailable(f"not taken: {counted(len(report.failed), 'image')}", where="C-STORE")
         with self.tell.step(name, "Bridge", "N-SET  MPPS completed") as answer:
             scanner.complete(uid, images)
             answer.set("0000")
@@ -179,8 +180,8 @@ class Story:
             search = partial(self.ehr.records.search, "ImagingStudy", query)
             found = self._until(search, "the study was not published", "ImagingStudy")
             based_on = [one.get("reference", "?").partition("/")[0] for one in found[0].get("basedOn", [])]
-            images = found[0].get("numberOfInstances")
-            answer.set(f"available, {images} images, basedOn {', '.join(based_on) or 'nothing'}", good=bool(based_on))
+            images = counted(found[0].get("numberOfInstances", 0), "image")
+            answer.set(f"available, {images}, basedOn {', '.join(based_on) or 'nothing'}", good=bool(based_on))
 
     def _until(self, look: Callable[[], list[_T]], words: str, where: str) -> list[_T]:
         """What `look` finds as soon as it finds anything; RemoteUnavailable with `words` when it never does."""
@@ -197,6 +198,11 @@ class Story:
     def _waiting(self) -> list[str]:
         """Why publications wait, as `bridge status` tells it."""
         return [str(answer) for _, state, answer, _ in self.hospital.status()["unsent"] if state == "waiting"]
+
+
+def scheduled(now: datetime) -> datetime:
+    """Some minutes ago by the hospital's wall clock (naive): the patient has been waiting, as patients do."""
+    return now.astimezone().replace(tzinfo=None, microsecond=0) - timedelta(minutes=5)
 
 
 def read_images(opened: Opened, study: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import requests
 from bridge.errors import BridgeError, RemoteRefused
 from bridge.sandbox.browse import Browser
 from bridge.sandbox.fhir_records import FhirRecords, Resource
+from bridge.sandbox.narrate import counted
 from bridge.sandbox.story import PATIENT, SLICES, Story, read_images
 
 IMAGES = {"CT": SLICES, "MR": 2, "US": 1}
@@ -62,7 +63,7 @@ def _fhir(story: Story) -> Iterator[str]:
 def _study(records: FhirRecords, study: Resource) -> Iterator[str]:
     modality = next((m["code"] for m in study.get("modality", [])), "?")
     if study.get("status") != "available" or study.get("numberOfInstances") != IMAGES.get(modality):
-        yield f"FHIR ImagingStudy {modality}: {study.get('status')}, {study.get('numberOfInstances')} images"
+        yield f"FHIR ImagingStudy {modality}: {study.get('status')}, {counted(study.get('numberOfInstances', 0), 'image')}"
     based_on = {one.get("reference", "").partition("/")[2] for one in study.get("basedOn", [])}
     if len(based_on) != 1 or not based_on <= {r["id"] for r in records.search("ServiceRequest", {})}:
         yield f"FHIR ImagingStudy {modality}: basedOn names {len(based_on)} orders of the EHR, expected one"
@@ -80,7 +81,7 @@ def _images(story: Story) -> Iterator[str]:
             yield f"launch {modality}: the viewer opens {len(opened.studies)} studies, or another"
         count, size = read_images(opened, order.study_uid)
         if count != IMAGES[modality] or not size:
-            yield f"DICOMweb {modality}: {count} images, {size} bytes of pixels, expected {IMAGES[modality]} images"
+            yield f"DICOMweb {modality}: {counted(count, 'image')}, {size} bytes of pixels, expected {IMAGES[modality]}"
         for other in (o.study_uid for m, o in story.orders.items() if m != modality):
             try:
                 opened.series(other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select
 from sqlalchemy.engine import Connection
@@ -12,7 +13,7 @@ from bridge.store.schema import activity, audit
 from bridge.store.upsert import upsert
 
 _INSERT = insert(audit)
-_OF = select(audit).where(audit.c.subject == bindparam("s")).order_by(audit.c.id)
+_NEWEST_FIRST = select(audit).order_by(audit.c.id.desc())
 _NEWEST = select(func.max(audit.c.id))
 _SINCE = (
     select(audit.c.action, audit.c.subject)
@@ -39,8 +40,18 @@ def write_audit(
     )
 
 
-def find_audit(connection: Connection, subject: str) -> list[dict[str, object]]:
-    return [dict(r._mapping) for r in connection.execute(_OF, {"s": subject})]
+def find_audit(
+    connection: Connection, subject: str = "", *, since: datetime | None = None, action: str = "", limit: int = 200
+) -> list[dict[str, Any]]:
+    """The newest `limit` acts of a subject, since a moment, of one action, or all of these; in order."""
+    query = _NEWEST_FIRST.limit(limit)
+    if subject:
+        query = query.where(audit.c.subject == subject)
+    if since is not None:
+        query = query.where(audit.c.at >= since)
+    if action:
+        query = query.where(audit.c.action == action)
+    return [dict(r._mapping) for r in connection.execute(query)][::-1]
 
 
 def newest_id(connection: Connection) -> int:

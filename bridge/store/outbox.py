@@ -125,6 +125,7 @@ _RELEASE = (
     )
 )
 _ALL = select(_pub).order_by(_pub.c.id.desc()).limit(bindparam("n"))
+_NOT_DONE = _ALL.where(_pub.c.state != PublicationState.DONE)
 _OF_STUDY = select(_pub).where(_pub.c.study_id == bindparam("s")).order_by(_pub.c.id)
 _COUNTS = (
     select(_pub.c.connection, _pub.c.state, func.count(), func.min(_pub.c.created_at))
@@ -150,7 +151,8 @@ _FIRST_START = (
     )
     .scalar_subquery()
 )
-_ORDERS_OF_STUDY = (
+_ORDERS_NOT_DONE = _ALL.where(_pub.c.state != PublicationState.DONE)
+_OF_STUDY = (
     select(
         imaging_order,
         requested_procedure.c.description,
@@ -279,8 +281,9 @@ def retry_publication(connection: Connection, publication_id: int, now: datetime
     return connection.execute(_RETRY, {"p": publication_id, "now": now}).rowcount == 1
 
 
-def list_publications(connection: Connection, limit: int = 50) -> list[dict[str, Any]]:
-    return [dict(r._mapping) for r in connection.execute(_ALL, {"n": limit})]
+def list_publications(connection: Connection, limit: int = 50, *, unsent: bool = False) -> list[dict[str, Any]]:
+    """The newest first; `unsent`: only what is not at its EHR."""
+    return [dict(r._mapping) for r in connection.execute(_NOT_DONE if unsent else _ALL, {"n": limit})]
 
 
 def publications_of(connection: Connection, study_id: int) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection
@@ -16,6 +17,7 @@ _FIND = select(review.c.id).where(
 )
 _INSERT = insert(review)
 _UPDATE = update(review).where(review.c.id == bindparam("i")).values(reason=bindparam("r"), details=bindparam("d"))
+_GET = select(review).where(review.c.id == bindparam("i"))
 _CLOSE = (
     update(review)
     .where(review.c.subject == bindparam("s"), review.c.kind.in_(bindparam("k", expanding=True)))
@@ -51,7 +53,13 @@ def close_review(
     connection.execute(_CLOSE, {"k": list(kinds), "s": subject, "at": at, "by": by, "res": resolution})
 
 
-def open_reviews(connection: Connection) -> list[dict[str, object]]:
+def get_review(connection: Connection, entry_id: int) -> dict[str, Any] | None:
+    """An entry, open or closed."""
+    row = connection.execute(_GET, {"i": entry_id}).one_or_none()
+    return dict(row._mapping) if row else None
+
+
+def open_reviews(connection: Connection) -> list[dict[str, Any]]:
     return [dict(r._mapping) for r in connection.execute(_OPEN)]
 
 

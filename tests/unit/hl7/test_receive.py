@@ -73,6 +73,17 @@ def test_a_refused_resend_gets_its_first_answer(tmp_path: Path) -> None:
         assert site.fates() == ["refused"]
 
 
+def test_the_log_of_a_resend_names_the_code_that_was_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bridge.hl7")
+    with feed_site(tmp_path) as site:
+        sender = site.connect()
+        sender.say(orm())
+        sender.say(orm())
+    said = [(r.fields["outcome"], r.fields["code"]) for r in caplog.records if r.getMessage() == "message"]  # type: ignore[attr-defined]
+    assert [code for _, code in said] == ["AA", "AA"]
+    assert said[1][0] == "ignored"
+
+
 @pytest.mark.parametrize(
     ("versions", "sent", "answer"),
     [

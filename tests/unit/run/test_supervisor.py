@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 from bridge.errors import ConfigurationError, StoreUnavailable
 from bridge.run import supervisor
+from bridge.run.ports import Place, wait_free
 from bridge.run.role import Ending, read_notice, run_role, write_notice
 from bridge.run.scheduler import Ticker
 from bridge.run.supervisor import DataFolderLock, Supervisor
@@ -226,3 +228,27 @@ def test_a_tick_wakes(tmp_path: Path) -> None:
     ticker.start()
     assert woken.wait(20)
     ticker.stop()
+
+
+def test_a_role_runs_once_on_a_data_folder(tmp_path: Path) -> None:
+    first = DataFolderLock(tmp_path, "role-worker")
+    with pytest.raises(ConfigurationError):
+        DataFolderLock(tmp_path, "role-worker")
+    DataFolderLock(tmp_path, "role-web").close()
+    first.close()
+    DataFolderLock(tmp_path, "role-worker").close()
+
+
+def test_a_port_that_stays_taken_is_a_fault_that_names_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = Place("hl7", "hl7 feed ris", "127.0.0.1", taken.getsockname()[1])
+        (fault,) = wait_free((place,), 0)
+    assert fault.startswith(f"hl7 feed ris: port {place.port} on 127.0.0.1 cannot be taken")
+    assert wait_free((place,), 0) == []
+
+
+def test_a_port_that_is_given_up_meanwhile_is_waited_for() -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    place = Place("hl7", "hl7 feed ris", "127.0.0.1", taken.getsockname()[1])
+    threading.Timer(0.3, taken.close).start()
+    assert wait_free((place,), 20) == []

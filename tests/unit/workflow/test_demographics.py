@@ -97,6 +97,13 @@ def test_identifiers_of_two_patients_are_not_merged_by_a_message(house: House) -
     assert ("patient-identifiers", "identifiers-of-several-patients") in house.reviews()
 
 
+def test_a_message_that_names_two_patients_changes_the_name_of_neither(house: House) -> None:
+    house.adt("A04", JANE, name=name("DOE^JANE"))
+    house.adt("A04", JOHN, name=name("ROE^JOHN"))
+    house.adt("A08", JANE, JOHN, name=name("WHO^EVER"))
+    assert [house.patient(i).name for i in (JANE, JOHN)] == [name("DOE^JANE"), name("ROE^JOHN")]
+
+
 # -- merges -------------------------------------------------------------------------------------------------------
 
 

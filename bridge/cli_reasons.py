@@ -1,0 +1,135 @@
+"""The review list in words: what each reason means, and what a person does about each kind."""
+
+from __future__ import annotations
+
+_OF_AN_ORDER = {
+    "no-order": "no order shares anything with it",
+    "weak-evidence": "orders agree in patient, modality and time only: choose one, or wait",
+    "patient-differs": "the evidence names an order of another patient",
+    "patient-missing": "the evidence names an order, but the images name no patient",
+    "several-orders": "the evidence fits more than one order",
+    "several-patients": "the evidence fits orders of more than one patient",
+    "instances-name-two-patients": "its images name two patients",
+    "unlinked-by-a-person": "a person undid its link",
+}
+_OF_A_MESSAGE = {
+    "bad-input": "it cannot be used",
+    "bad-value": "the field holds what its type forbids",
+    "duplicate-key": "the identifier is in use for another record, or a record is tied to itself",
+    "hl7-charset": "its bytes do not belong to the character set that it names",
+    "hl7-charset-refused": "its character set cannot be read from a frame",
+    "hl7-not-conformant": "strict validation found fault with it",
+    "hl7-segment-sequence": "segments are missing or stand where they cannot",
+    "internal": "an error of ours: the log of the hl7 role tells more",
+    "missing-field": "a field that is needed is empty",
+    "not-readable": "it is not HL7",
+    "refused": "it cannot be used",
+    "sender-not-allowed": "the feed's settings do not name its sender",
+    "state-conflict": "right in itself, but not now",
+    "table-value": "the field holds a word that is not in its table",
+    "too-large": "more than is taken in one message",
+    "unknown-key": "it names a record that is not known, or was merged elsewhere",
+    "unsupported": "not taken here",
+    "unsupported-event": "its event is not taken",
+    "unsupported-processing-id": "its processing id is not taken by this feed",
+    "unsupported-type": "its type is not taken",
+    "unsupported-version": "its HL7 version is not taken",
+}
+EXPLAINED: dict[str, dict[str, str]] = {
+    "study-unmatched": _OF_AN_ORDER,
+    "study-ambiguous": _OF_AN_ORDER,
+    "study-conflict": {"instances-name-two-patients": "its images name two patients"},
+    "order-parked": {
+        "modality-unknown": "the order's modality is not in mappings/codes/modality.yaml",
+        "no-station": "no row of [[station]] takes it",
+        "accession-number-too-long": "the accession number has more than 16 characters",
+        "study-uid-of-another-patient": "the order's Study Instance UID is in use for another patient",
+        "not-readable": "a device with utf8 = false cannot show it: details name the device and the tag",
+        "no-step": "the order names no modality, procedure or time",
+    },
+    "order-conflict": {
+        "order-of-another-patient": "a message moves a known order to another patient: not done",
+        "order-numbers-of-two-orders": "placer and filler number belong to two orders",
+    },
+    "appointment-conflict": {
+        "appointment-of-another-patient": "an appointment names an order of another patient: not applied",
+    },
+    "report-conflict": {
+        "report-of-another-patient": "a report names another patient's order or number: not tied",
+        "report-of-another-patients-study": "a report names another patient's study: not tied",
+        "order-numbers-of-two-orders": "the report's placer and filler number belong to two orders",
+    },
+    "performed-conflict": {
+        "patient-differs": "a device performed a step under an order of another patient: the order stays open",
+    },
+    "patient-identifiers": {
+        "identifiers-of-several-patients": "its identifiers belong to several patients: not merged",
+        "identifier-moved-orders-stay": "an identifier moved to another patient; its earlier owner's orders did not",
+    },
+    "patient-overlay": {
+        "name-birth-and-sex-changed": "name, birth date and sex changed at once: perhaps another person's record",
+    },
+    "instance-differs": {"same-uid-other-bytes": "an image came again with other bytes: kept aside"},
+    "message-refused": _OF_A_MESSAGE,
+    "message-quarantined": {
+        "frame too-large": "the frame is larger than the feed takes: only its beginning is kept",
+        "frame no-carriage-return": "the frame ends wrongly; the message in it is whole",
+        "frame interrupted": "a new frame began before the end: only a part came",
+        "frame unfinished": "the connection ended before the frame did: only a part came",
+    },
+    "outbound-dead": {
+        "answered-AE": "the receiver found fault with a message of ours",
+        "answered-AR": "the receiver refused a message of ours",
+        "answered-CE": "the receiver found fault with a message of ours",
+        "answered-CR": "the receiver refused a message of ours",
+        "hl7-not-conformant": "strict validation found fault with a message of ours: not sent",
+        "hl7-charset": "a value does not fit the destination's character set: not sent",
+        "bad-value": "a value holds framing bytes: not sent",
+    },
+    "publication-waiting": {
+        "several-patients": "the EHR has several Patients with the study's identifiers: not merged there yet",
+    },
+    "publication-dead": {
+        "bad-value": "what we would write is not valid FHIR",
+        "error-in-success": "the EHR answered success with an error in it, again and again",
+        "internal": "an error of ours: the log of the worker tells more",
+        "invalid": "the EHR finds the resource invalid",
+        "no-id": "the EHR answers without an id, again and again",
+        "no-identifier-system": "no identifier of the order has an issuer with a FHIR system ([[issuer]])",
+        "not-fhir": "what answers does not speak FHIR",
+        "remote-refused": "the EHR refuses it",
+        "remote-unavailable": "the EHR was not reached, too many times",
+        "several-matches": "the EHR has more than one resource where there must be one",
+        "too-large": "the EHR takes no resource of this size",
+        "version-conflict": "another writer changes the EHR's copy, again and again",
+    },
+}  # fmt: skip
+
+_LINK = "bridge review link STUDY ORDER · bridge review unlink STUDY --reason TEXT"
+_MESSAGE = "bridge messages show ID · bridge messages replay ID --yes"
+_CLOSE = "bridge review close ID --reason TEXT"
+NEXT: dict[str, tuple[str, ...]] = {
+    "study-unmatched": (_LINK,),
+    "study-ambiguous": (_LINK,),
+    "study-conflict": (_LINK, _CLOSE),
+    "order-parked": ("bridge messages replay --parked --yes (when the cause is mended)",),
+    "message-refused": (_MESSAGE, _CLOSE),
+    "message-quarantined": (_MESSAGE, _CLOSE),
+    "outbound-dead": ("bridge outbound retry ID · bridge outbound drop ID",),
+    "publication-waiting": ("bridge publications list",),
+    "publication-dead": ("bridge publications retry ID", _CLOSE),
+}
+"""What a person does about a kind; of a kind that is not here: close it when they have dealt with it."""
+
+
+def explained(kind: str, reason: str) -> str:
+    """`reason` as the store has it: a word, and for some also the field to blame."""
+    known = EXPLAINED.get(kind, {})
+    return known.get(reason) or known.get(reason.partition(" ")[0]) or "see docs/operating.md"
+
+
+def next_commands(kinds: set[str]) -> list[str]:
+    """What to type for these kinds, each once."""
+    found = [command for kind in (*NEXT, "") if kind in kinds for command in NEXT.get(kind, ())]
+    found += [_CLOSE] if kinds - NEXT.keys() else []
+    return sorted(set(found), key=found.index)
