@@ -13,6 +13,7 @@ from bridge.cli_common import ago, look, opened, settings_of, who
 from bridge.clock import SystemClock
 from bridge.domain.publication import PublicationState
 
+_HEADS = f"{'ID':>7}  {'EHR':<12} {'study':<10} {'target':<14} {'state':<8} {'tries':>5}  {'owed':<11} last answer"
 _COLOURS = {PublicationState.DEAD: "red", PublicationState.WAITING: "yellow"}
 
 
@@ -55,7 +56,7 @@ def _line(row: dict[str, Any], now: datetime) -> str:
     status = f" (HTTP {row['last_status']})" if row["last_status"] else ""
     study = f"study:{row['study_id']}"
     return (
-        f"{row['id']:>7}  {row['connection']:<12} {study:<10} {row['target']:<18} {state} {row['attempts']:>5}  "
+        f"{row['id']:>7}  {row['connection']:<12} {study:<10} {row['target']:<14} {state} {row['attempts']:>5}  "
         f"{owed:<11} {row['last_answer'] or '-'}{status}"
     )
 

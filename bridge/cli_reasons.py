@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-_OF_AN_ORDER = {
-    "no-order": "no order shares anything with it",
-    "weak-evidence": "orders agree in patient, modality and time only: choose one, or wait",
-    "patient-differs": "the evidence names an order of another patient",
-    "patient-missing": "the evidence names an order, but the images name no patient",
-    "several-orders": "the evidence fits more than one order",
-    "several-patients": "the evidence fits orders of more than one patient",
-    "instances-name-two-patients": "its images name two patients",
-    "unlinked-by-a-person": "a person undid its link",
-}
 _OF_A_MESSAGE = {
     "bad-input": "it cannot be used",
     "bad-value": "the field holds what its type forbids",
@@ -23,7 +13,6 @@ _OF_A_MESSAGE = {
     "internal": "an error of ours: the log of the hl7 role tells more",
     "missing-field": "a field that is needed is empty",
     "not-readable": "it is not HL7",
-    "refused": "it cannot be used",
     "sender-not-allowed": "the feed's settings do not name its sender",
     "state-conflict": "right in itself, but not now",
     "table-value": "the field holds a word that is not in its table",
@@ -36,8 +25,18 @@ _OF_A_MESSAGE = {
     "unsupported-version": "its HL7 version is not taken",
 }
 EXPLAINED: dict[str, dict[str, str]] = {
-    "study-unmatched": _OF_AN_ORDER,
-    "study-ambiguous": _OF_AN_ORDER,
+    "study-unmatched": {
+        "no-order": "no order shares anything with it",
+        "weak-evidence": "orders agree in patient, modality and time only: choose one, or wait",
+    },
+    "study-ambiguous": {
+        "patient-differs": "the evidence names an order of another patient",
+        "patient-missing": "the evidence names an order, but the images name no patient",
+        "several-orders": "the evidence fits more than one order",
+        "several-patients": "the evidence fits orders of more than one patient",
+        "instances-name-two-patients": "its images name two patients",
+        "unlinked-by-a-person": "a person undid its link",
+    },
     "study-conflict": {"instances-name-two-patients": "its images name two patients"},
     "order-parked": {
         "modality-unknown": "the order's modality is not in mappings/codes/modality.yaml",
@@ -53,6 +52,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "appointment-conflict": {
         "appointment-of-another-patient": "an appointment names an order of another patient: not applied",
+        "order-numbers-of-two-orders": "the appointment's placer and filler number belong to two orders",
     },
     "report-conflict": {
         "report-of-another-patient": "a report names another patient's order or number: not tied",
@@ -106,8 +106,8 @@ EXPLAINED: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 _LINK = "bridge review link STUDY ORDER · bridge review unlink STUDY --reason TEXT"
-_MESSAGE = "bridge messages show ID · bridge messages replay ID --yes"
-_CLOSE = "bridge review close ID --reason TEXT"
+_MESSAGE = "bridge messages show MESSAGE · bridge messages replay MESSAGE --yes"
+_CLOSE = "bridge review close ENTRY --reason TEXT"
 NEXT: dict[str, tuple[str, ...]] = {
     "study-unmatched": (_LINK,),
     "study-ambiguous": (_LINK,),
@@ -115,9 +115,9 @@ NEXT: dict[str, tuple[str, ...]] = {
     "order-parked": ("bridge messages replay --parked --yes (when the cause is mended)",),
     "message-refused": (_MESSAGE, _CLOSE),
     "message-quarantined": (_MESSAGE, _CLOSE),
-    "outbound-dead": ("bridge outbound retry ID · bridge outbound drop ID",),
+    "outbound-dead": ("bridge outbound retry OUTBOUND · bridge outbound drop OUTBOUND",),
     "publication-waiting": ("bridge publications list",),
-    "publication-dead": ("bridge publications retry ID", _CLOSE),
+    "publication-dead": ("bridge publications retry PUBLICATION", _CLOSE),
 }
 """What a person does about a kind; of a kind that is not here: close it when they have dealt with it."""
 

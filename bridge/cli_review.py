@@ -71,11 +71,11 @@ def unlink_(context: click.Context, study: int, reason: str) -> None:
 
 
 @review.command("close")
-@click.argument("number", metavar="ID", type=int)
+@click.argument("number", metavar="ENTRY", type=int)
 @click.option("--reason", required=True, help="What was done; it stays with the entry.")
 @click.pass_context
 def close_(context: click.Context, number: int, reason: str) -> None:
-    """Take entry ID off the list: it was dealt with. One that closes by itself is refused, with what to do instead."""
+    """Take #ENTRY off the list: it was dealt with. One that closes by itself is refused, with what to do instead."""
     from bridge.workflow.reviewing import close_entry
 
     subject = _change(context, lambda c: close_entry(c, number, who(), reason))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge import app
-from bridge.clock import Clock, SystemClock
+from bridge.cli_common import ago, opened
+from bridge.clock import Clock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
 from bridge.hl7.tls import server_context
@@ -27,9 +28,8 @@ FLOORS = {"pydicom": "3.0.2", "pynetdicom": "3.0.4", "Authlib": "1.9.9", "fhir.r
 
 def status(settings: Settings, clock: Clock) -> dict[str, Any]:
     """Everything `bridge status` prints, as plain values."""
-    app.prepare_folders(settings)
-    database = app.open_database(settings)
-    try:
+    with opened(settings) as database:
+        app.prepare_folders(settings)
         with database.read() as connection:
             activity = audit.activities(connection)
             facts: dict[str, Any] = {
@@ -45,8 +45,6 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
                 "reviews": [list(row) for row in review.count_reviews(connection)],
             }
         checks = app.readiness(database, settings, clock)
-    finally:
-        database.close()
     for kind in ("feed", "query", "mpps", "store"):
         facts[kind] = {r["name"]: {"at": r["at"], "count": r["count"]} for r in activity if r["kind"] == kind}
     notices = {name: read_notice(app.run_folder(settings) / f"{name}.json") for name in (*app.ROLES, "all")}
@@ -62,13 +60,11 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
 def render_status(facts: dict[str, Any], settings: Settings) -> str:
     """The screen that one reads at 3 a.m.: trouble first, one line a thing."""
     now: datetime = facts["at"]
+    trouble = _trouble(facts, settings)
     lines = [f"{settings.site.name}: {'ready' if facts['ready'] else 'NOT READY'}", ""]
-    lines += [f"  ALARM  {_alarm(now, one, settings)}" for one in facts["alarms"]]
-    lines += [f"  ! {name} failed" for name, ok in facts["checks"].items() if not ok]
-    for name, one in facts["roles"].items():
-        ports = ", ".join(f"{p.partition('.')[2] or p}:{n}" for p, n in one.get("ports", {}).items())
-        lines.append(f"  {'✓' if one['up'] else '✗'} {name:<8} {'up' if one['up'] else 'down':<6} {ports}")
-    lines.append("")
+    up = [f"  ✓ {name:<8} up     {_ports(one)}" for name, one in facts["roles"].items() if one["up"]]
+    for block in (trouble, up):
+        lines += [*block, ""] if block else []
     for kind, title in (
         ("feed", "last message"),
         ("query", "last query"),
@@ -76,7 +72,8 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
         ("store", "last image"),
     ):
         for name, one in facts[kind].items():
-            lines.append(f"  {title:<13} {name:<16} {_ago(now, one['at']):>8}   {one['count']} in all")
+            since = f"{ago(now, one['at'])} ago"
+            lines.append(f"  {title:<13} {name:<16} {since:>10}   {one['count']} in all")
     lines.append("")
     lines.append(f"  messages      {_pairs(facts['messages'])}")
     lines.append(f"  worklist      {facts['worklist']} entries due")
@@ -86,12 +83,31 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
     for name, state, answer, count in facts["unsent"]:
         lines.append(f"  unsent        {name}: {count} {state}: {answer}")
     oldest = facts["oldest_unsent"]
-    lines.append(f"  oldest unsent {_ago(now, oldest) if oldest else 'nothing waits'}")
-    lines += [_queue(now, queue) for queue in facts["hl7_out"]]
-    waiting = {kind: count for kind, count, _ in facts["reviews"]}
-    lines.append(f"  for a person  {_pairs(waiting) if waiting else 'nothing'}   (bridge review)")
+    lines.append(f"  oldest unsent {f'{ago(now, oldest)} ago' if oldest else 'nothing waits'}")
+    lines += [_queue(now, queue) for queue in facts["hl7_out"] if not queue["stopped"]]
+    if not facts["reviews"]:
+        lines.append("  for a person  nothing")
     lines.append(f"  free disk     {facts['free_bytes'] / 1e9:.1f} GB")
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+CHECKS = {"store": "the database does not answer", "disk": "too little room for images"}
+
+
+def _trouble(facts: dict[str, Any], settings: Settings) -> list[str]:
+    """What somebody must look at, worst first; each thing once."""
+    now: datetime = facts["at"]
+    lines = [f"  ALARM  {_alarm(now, one, settings)}" for one in facts["alarms"]]
+    lines += [f"  ✗ {name:<8} {told}" for name, told in CHECKS.items() if not facts["checks"][name]]
+    lines += [f"  ✗ {name:<8} down   {_ports(one)}" for name, one in facts["roles"].items() if not one["up"]]
+    lines += [_queue(now, queue) for queue in facts["hl7_out"] if queue["stopped"]]
+    if waiting := {kind: count for kind, count, _ in facts["reviews"]}:
+        lines.append(f"  for a person  {_pairs(waiting)}   (bridge review)")
+    return lines
+
+
+def _ports(one: dict[str, Any]) -> str:
+    return ", ".join(f"{p.partition('.')[2] or p}:{n}" for p, n in one.get("ports", {}).items())
 
 
 ALARMS = {
@@ -118,17 +134,13 @@ def _alarm(now: datetime, one: dict[str, Any], settings: Settings) -> str:
             value, limit, unit = round(value / 1e9, 2), round(limit / 1e9, 2), "GB"
         told += f" ({value:g} {unit}, limit {limit:g})"
     ended = one["ended_at"]
-    return told + (f", ended after {_ago(ended, one['began_at'])}" if ended else f", for {_ago(now, one['began_at'])}")
+    return told + (f", ended after {ago(ended, one['began_at'])}" if ended else f", for {ago(now, one['began_at'])}")
 
 
 def alarm_list(settings: Settings, *, everything: bool, limit: int) -> list[dict[str, Any]]:
     """Open alarms, oldest first; with `everything` also those that have ended, newest first."""
-    database = app.open_database(settings)
-    try:
-        with database.read() as connection:
-            return alarms.list_alarms(connection, limit) if everything else alarms.open_alarms(connection)
-    finally:
-        database.close()
+    with opened(settings) as database, database.read() as connection:
+        return alarms.list_alarms(connection, limit) if everything else alarms.open_alarms(connection)
 
 
 def render_alarms(found: list[dict[str, Any]], settings: Settings, clock: Clock) -> str:
@@ -138,7 +150,7 @@ def render_alarms(found: list[dict[str, Any]], settings: Settings, clock: Clock)
 def _queue(now: datetime, queue: dict[str, Any]) -> str:
     told = [f"{queue['waiting']} wait" if queue["waiting"] else "nothing waits"]
     if queue["oldest"]:
-        told.append(f"oldest {_ago(now, queue['oldest'])}")
+        told.append(f"oldest {ago(now, queue['oldest'])} ago")
     if queue["stopped"]:
         told.append("STOPPED until a person decides")
     if queue["waiting"] and queue["answer"]:
@@ -149,70 +161,6 @@ def _queue(now: datetime, queue: dict[str, Any]) -> str:
 
 def _pairs(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items()) or "none"
-
-
-def _ago(now: datetime, at: datetime) -> str:
-    seconds = max(0, int((now - at).total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def reviews(settings: Settings) -> list[dict[str, Any]]:
-    database = app.open_database(settings)
-    try:
-        with database.read() as connection:
-            return review.open_reviews(connection)
-    finally:
-        database.close()
-
-
-EXPLAINED = {
-    "no-order": "no order shares anything with it",
-    "weak-evidence": "orders agree in patient, modality and time only: choose one, or wait",
-    "patient-differs": "the evidence names an order of another patient",
-    "patient-missing": "the evidence names an order, but the images name no patient",
-    "several-orders": "the evidence fits more than one order",
-    "several-patients": "the evidence fits orders of more than one patient",
-    "instances-name-two-patients": "its images name two patients",
-    "unlinked-by-a-person": "a person undid its link",
-    "modality-unknown": "the order's modality is not in mappings/codes/modality.yaml",
-    "no-station": "no row of [[station]] takes it",
-    "accession-number-too-long": "the accession number has more than 16 characters",
-    "study-uid-of-another-patient": "the order's Study Instance UID is in use for another patient",
-    "not-readable": "a device with utf8 = false cannot show it: details name the device and the tag",
-    "no-step": "the order names no modality, procedure or time",
-    "order-of-another-patient": "a message moves a known order to another patient: not done",
-    "order-numbers-of-two-orders": "placer and filler number belong to two orders",
-    "identifiers-of-several-patients": "its identifiers belong to several patients: not merged",
-    "answered-AE": "the receiver found fault with a message of ours (HL7 out)",
-    "answered-AR": "the receiver refused a message of ours (HL7 out)",
-    "answered-CE": "the receiver found fault with a message of ours (HL7 out)",
-    "answered-CR": "the receiver refused a message of ours (HL7 out)",
-    "hl7-not-conformant": "strict validation found fault with a message of ours: not sent (HL7 out)",
-    "hl7-charset": "a value does not fit the character set",
-    "same-uid-other-bytes": "an image came again with other bytes: kept aside",
-}
-
-
-def render_reviews(entries: list[dict[str, Any]], settings: Settings) -> str:
-    if not entries:
-        return "Nothing waits for a person."
-    now = SystemClock().now()
-    lines = [f"{len(entries)} waiting, oldest first", ""]
-    for entry in entries:
-        lines.append(
-            f"  #{entry['id']:<4} {entry['subject']:<14} {entry['kind']:<18} since {_ago(now, entry['opened_at'])}"
-        )
-        lines.append(
-            f"        {entry['reason']}: {EXPLAINED.get(entry['reason'].partition(' ')[0], 'see docs/operating.md')}"
-        )
-        for one in entry["details"].get("candidates", []):
-            told = ", ".join(f"{what} {verdict}" for what, verdict in one["evidence"])
-            lines.append(f"        candidate order {one['order']} by {'+'.join(one['rules'])}: {told}")
-    lines += ["", "  bridge review link STUDY ORDER · bridge review unlink STUDY --reason TEXT"]
-    return "\n".join(lines)
 
 
 def check(config: Path) -> tuple[list[str], list[str]]:

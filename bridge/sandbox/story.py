@@ -157,9 +157,8 @@ class Story:
             if item is None:
                 raise NotFound("the order is not on the worklist", where="C-FIND")
             step = item.ScheduledProcedureStepSequence[0]
-            answer.set(
-                f"{len(items)} {'entry' if len(items) == 1 else 'entries'}: {item.PatientName.family_name}, {step.ScheduledProcedureStepDescription}"
-            )
+            entries = counted(len(items), "entry", "entries")
+            answer.set(f"{entries}: {item.PatientName.family_name}, {step.ScheduledProcedureStepDescription}")
         with self.tell.step(name, "Bridge", "N-CREATE  MPPS in progress") as answer:
             uid = scanner.start(item)
             answer.set("0000")

@@ -63,7 +63,8 @@ def _fhir(story: Story) -> Iterator[str]:
 def _study(records: FhirRecords, study: Resource) -> Iterator[str]:
     modality = next((m["code"] for m in study.get("modality", [])), "?")
     if study.get("status") != "available" or study.get("numberOfInstances") != IMAGES.get(modality):
-        yield f"FHIR ImagingStudy {modality}: {study.get('status')}, {counted(study.get('numberOfInstances', 0), 'image')}"
+        images = counted(study.get("numberOfInstances", 0), "image")
+        yield f"FHIR ImagingStudy {modality}: {study.get('status')}, {images}"
     based_on = {one.get("reference", "").partition("/")[2] for one in study.get("basedOn", [])}
     if len(based_on) != 1 or not based_on <= {r["id"] for r in records.search("ServiceRequest", {})}:
         yield f"FHIR ImagingStudy {modality}: basedOn names {len(based_on)} orders of the EHR, expected one"

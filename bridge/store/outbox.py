@@ -151,8 +151,7 @@ _FIRST_START = (
     )
     .scalar_subquery()
 )
-_ORDERS_NOT_DONE = _ALL.where(_pub.c.state != PublicationState.DONE)
-_OF_STUDY = (
+_ORDERS_OF_STUDY = (
     select(
         imaging_order,
         requested_procedure.c.description,

@@ -59,7 +59,7 @@ def get_review(connection: Connection, entry_id: int) -> dict[str, Any] | None:
     return dict(row._mapping) if row else None
 
 
-def open_reviews(connection: Connection) -> list[dict[str, Any]]:
+def open_reviews(connection: Connection) -> list[dict[str, object]]:
     return [dict(r._mapping) for r in connection.execute(_OPEN)]
 
 

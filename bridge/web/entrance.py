@@ -1,5 +1,6 @@
 """The viewer origin's own pages: the door, the end, and which launch a request belongs to.
 
+GET  /                  nothing but where images are opened from
 GET  /enter             takes the hand-over code, sets the cookie
 GET  /launch/expired    where the viewer goes when it may not read any more
 GET, POST /launch/end   ends this browser's sessions
@@ -39,7 +40,7 @@ class Holder:
         return {token: session for token, session in found if session is not None}
 
     def current(self) -> Session | None:
-        """The launch that may see the study in the request's address; else the newest."""
+        """The launch that may see the study in the request's address; else the newest, which may not: audited."""
         study, newest = _study_asked(), None
         for token in self.tokens():
             session = self._desk.session(token)
@@ -47,6 +48,8 @@ class Holder:
                 if not study or study in session.studies:
                     return session
                 newest = newest or session
+        if newest and study == _study_in_path():
+            self._desk.refuse_images(newest, study)
         return newest
 
 
@@ -54,12 +57,20 @@ def entrance_blueprint(deps: Deps) -> tuple[Blueprint, CurrentSession]:
     pages = Blueprint("entrance", __name__)
     holder = Holder(deps.desk, deps.settings.web.viewer_url)
 
+    @pages.get("/")
+    def front() -> Response:
+        return Response(render_template("front.html"))
+
     @pages.get("/enter")
     def enter() -> Response:
         code = single("code")
-        if not OPAQUE.fullmatch(code):
-            raise NotAllowed("not a code", where="code", code="handover")
-        token, studies = deps.desk.enter(code)
+        try:
+            if not OPAQUE.fullmatch(code):
+                raise NotAllowed("not a code", where="code", code="handover")
+            token, studies = deps.desk.enter(code)
+        except NotAllowed as error:
+            deps.desk.turn_away(request.remote_addr or "-", "enter", error.code)
+            raise
         response = to(f"/viewer?{urlencode({'StudyInstanceUIDs': ','.join(studies)}, safe=',')}")
         holder.cookie.set(response, ".".join([token, *holder.live()][:MOST]))
         return response
@@ -69,8 +80,9 @@ def entrance_blueprint(deps: Deps) -> tuple[Blueprint, CurrentSession]:
         return Response(
             render_template(
                 "message.html",
-                title="This session has ended",
-                text="Images stay open for a limited time. To see them again, open them from the chart.",
+                title="These images cannot be shown any more here",
+                text="They stay open for a limited time, and in the few tabs that were opened last. "
+                "Open them again from the chart.",
             )
         )
 
@@ -90,8 +102,10 @@ def entrance_blueprint(deps: Deps) -> tuple[Blueprint, CurrentSession]:
     return pages, holder.current
 
 
-def _study_asked() -> str:
+def _study_in_path() -> str:
     parts = request.path.split("/")
-    if "studies" in parts[:-1]:
-        return parts[parts.index("studies") + 1]
-    return request.args.get("StudyInstanceUID") or request.args.get("0020000D") or ""
+    return parts[parts.index("studies") + 1] if "studies" in parts[:-1] else ""
+
+
+def _study_asked() -> str:
+    return _study_in_path() or request.args.get("StudyInstanceUID") or request.args.get("0020000D") or ""

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from bridge.errors import BadValue, BridgeError, MissingField, NotAllowed, NotFound
+from bridge.errors import BadInput, BadValue, BridgeError, MissingField, NotAllowed, NotFound
 from bridge.log import work
 from bridge.smart.client import Arrival
 from bridge.smart.client_key import public_set
@@ -60,7 +60,10 @@ class Launches:
         work(log, "launch", session_id=session.id, count=len(studies), outcome="opened")
         return to(f"{self.deps.settings.web.viewer_url}/enter?{urlencode({'code': code})}")
 
-    def find(self, guest: Guest) -> None:
+    def turn_away(self, action: str, reason: str) -> None:
+        self.deps.desk.turn_away(request.remote_addr or "-", action, reason)
+
+    def find(self, guest: Guest, *, again: bool = False) -> None:
         """Open the session as soon as there are images. An unknown patient looks like one without images."""
         try:
             session = self.deps.desk.open(
@@ -68,6 +71,7 @@ class Launches:
                 patient=guest.subject.patient,
                 study_instance_uids=guest.subject.study_instance_uids,
                 origin="smart",
+                quiet=again,
             )
         except NotFound:
             return
@@ -95,7 +99,7 @@ def launch_blueprint(launches: Launches) -> Blueprint:
         try:
             deps.smart.check_issuer(iss)
         except BridgeError as error:
-            deps.desk.refuse("unknown", error.code)
+            launches.turn_away("launch", error.code)
             raise
         browser = browser_id(cookie)
         response = to(launches.sign_in_url(iss, launch, browser))
@@ -105,9 +109,13 @@ def launch_blueprint(launches: Launches) -> Blueprint:
     @pages.get("/launch/callback")
     def callback() -> Response:
         browser = cookie.get()
-        if len(request.args.getlist("state")) != 1 or not OPAQUE.fullmatch(browser):
-            raise NotAllowed("no state, or no browser cookie", where="state", code="state")
-        pending = deps.desk.take(single("state"), browser)
+        try:
+            if len(request.args.getlist("state")) != 1 or not OPAQUE.fullmatch(browser):
+                raise NotAllowed("no state, or no browser cookie", where="state", code="state")
+            pending = deps.desk.take(single("state"), browser)
+        except (NotAllowed, BadInput):
+            launches.turn_away("launch", "state")
+            raise
         try:
             arrival = answered(pending)
         except BridgeError as error:
@@ -135,7 +143,7 @@ def launch_blueprint(launches: Launches) -> Blueprint:
     def at(opaque: str) -> Response:
         guest = lobby.get(opaque, cookie.get())
         if guest.session is None:
-            launches.find(guest)
+            launches.find(guest, again=True)
         if guest.session is None:
             page = Response(render_template("waiting.html", banner=guest.subject.banner, seconds=REFRESH_SECONDS))
             page.headers["Refresh"] = str(REFRESH_SECONDS)
@@ -190,6 +198,9 @@ def to(url: str) -> Response:
 def closed() -> Response:
     return Response(
         render_template(
-            "message.html", title="The images are closed", text="This session has ended. You may close this window."
+            "message.html",
+            title="The images are closed",
+            text="This session has ended. You may close this window.",
+            all_closed=True,
         )
     )

@@ -49,7 +49,12 @@ def links_blueprint(launches: Launches) -> Blueprint:
         _check(opaque)
         check_csrf(cookie.get(), opaque)
         iss = deps.smart.sign_in_issuer
-        link = deps.desk.take_link(opaque)
+        try:
+            link = deps.desk.take_link(opaque)
+        except NotAllowed as error:
+            if error.code == "link-unknown":  # what was ours, the desk has audited by its study
+                launches.turn_away("link-opened", error.code)
+            raise
         if link.user is not None:
             session = deps.desk.open_study(link.user, link.study_instance_uid, "link")
             return launches.to_viewer(session, uids(session))
@@ -61,12 +66,12 @@ def links_blueprint(launches: Launches) -> Blueprint:
         page.headers["Refresh"] = f"0; url={url}"
         return page
 
+    def _check(opaque: str) -> None:
+        if not OPAQUE.fullmatch(opaque):
+            launches.turn_away("link-opened", "link-unknown")
+            raise NotFound("no such link", where="link", code="link-unknown")
+
     return pages
-
-
-def _check(opaque: str) -> None:
-    if not OPAQUE.fullmatch(opaque):
-        raise NotFound("no such link", where="link", code="link-unknown")
 
 
 def _token() -> str:

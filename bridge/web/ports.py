@@ -70,9 +70,16 @@ class LaunchDesk(Protocol):
         ...
 
     def open(
-        self, user: User, *, patient: tuple[Identifier, ...], study_instance_uids: tuple[str, ...] | None, origin: str
+        self,
+        user: User,
+        *,
+        patient: tuple[Identifier, ...],
+        study_instance_uids: tuple[str, ...] | None,
+        origin: str,
+        quiet: bool = False,
     ) -> LaunchSession:
-        """None = all matched studies of the patient. Raises `NotFound`, or `NotAllowed` (`patient-differs`)."""
+        """None = all matched studies of the patient. Raises `NotFound`, or `NotAllowed` (`patient-differs`). `quiet`
+        spares the audit row of a `NotFound`: a page asks again."""
         ...
 
     def open_study(self, user: User, study_instance_uid: str, origin: str) -> LaunchSession: ...
@@ -101,6 +108,14 @@ class LaunchDesk(Protocol):
 
     def refuse(self, issuer: str, reason: str) -> None:
         """Audit a launch that failed before the user was known."""
+        ...
+
+    def turn_away(self, address: str, action: str, reason: str) -> None:
+        """Audit, in bounds, what a caller tried whom nobody knows: a false issuer, state, code or link."""
+        ...
+
+    def refuse_images(self, session: Session, study_uid: str) -> None:
+        """Audit, once a session and study, that a session asked for a study outside it."""
         ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -53,8 +54,34 @@ class Link:
     study_instance_uid: str
 
 
+STRANGER_SECONDS = 60
+MOST_STRANGERS = 100
+WAITING = frozenset({"study-unknown", "patient-unknown"})
+
+
+class _Strangers:
+    """Bounds the rows of callers whom nobody vouches for, a process: one a key in `STRANGER_SECONDS`, and
+    `MOST_STRANGERS` of all keys. The log has every attempt."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, ...], float] = {}
+
+    def due(self, now: float, *key: str) -> bool:
+        with self._lock:
+            self._last = {k: at for k, at in self._last.items() if now - at < STRANGER_SECONDS}
+            if key in self._last or len(self._last) >= MOST_STRANGERS:
+                return False
+            self._last[key] = now
+            return True
+
+
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _who(user: User) -> str:
+    return f"user:{user.issuer}|{user.subject}"
 
 
 def _new_secret() -> str:
@@ -64,7 +91,8 @@ def _new_secret() -> str:
 class LaunchDesk:
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._last_refusal: tuple[User, str] | None = None
+        self._strangers = _Strangers()
+        self._refused_images: set[tuple[int, str]] = set()
 
     def begin(self, iss: str, launch: str, browser: str, link: str = "") -> PendingLaunch:
         """Remember a launch: `state` and `nonce` go out, the PKCE `verifier` stays here (RFC 7636)."""
@@ -101,15 +129,28 @@ class LaunchDesk:
         return pending
 
     def open(
-        self, user: User, *, patient: tuple[Identifier, ...], study_instance_uids: tuple[str, ...] | None, origin: str
+        self,
+        user: User,
+        *,
+        patient: tuple[Identifier, ...],
+        study_instance_uids: tuple[str, ...] | None,
+        origin: str,
+        quiet: bool = False,
     ) -> LaunchSession:
         """A session for the patient's matched studies (None: all). Raises `NotFound` when there is none to see, or
-        `NotAllowed` when a named study is another patient's."""
+        `NotAllowed` when a named study is another patient's. Every outcome is audited; `quiet`, for a page that asks
+        again while it waits, leaves out that there is still nothing to see."""
 
         def change(connection: Connection) -> LaunchSession | str:
+            result = decide(connection)
+            if isinstance(result, str) and not (quiet and result in WAITING):
+                self._refused(connection, user, origin, result)
+            return result
+
+        def decide(connection: Connection) -> LaunchSession | str:
             owners = patients.find_patient(connection, patient)
             if len(owners) != 1:
-                return self._refused(connection, user, origin, "several-patients" if owners else "patient-unknown")
+                return "several-patients" if owners else "patient-unknown"
             rows = launches.studies_of_patient(connection, owners[0])
             if study_instance_uids is not None:
                 wanted = set(study_instance_uids)
@@ -117,11 +158,8 @@ class LaunchDesk:
                 if len(rows) != len(wanted):
                     known = {r.study_instance_uid for r in rows}
                     foreign = any(studies.find_study(connection, uid) for uid in wanted - known)
-                    reason = "patient-differs" if foreign else "study-unknown"
-                    return self._refused(connection, user, origin, reason)
-            if not rows:
-                return self._refused(connection, user, origin, "study-unknown")
-            return self._open(connection, user, owners[0], rows, origin)
+                    return "patient-differs" if foreign else "study-unknown"
+            return self._open(connection, user, owners[0], rows, origin) if rows else "study-unknown"
 
         return _opened(self._context.database.write(change))
 
@@ -171,10 +209,7 @@ class LaunchDesk:
         return LaunchSession(session_id, lines)
 
     def _refused(self, connection: Connection, user: User, origin: str, reason: str) -> str:
-        # A page that waits for images asks again and again: the first refusal is the one worth a row.
-        if self._last_refusal != (user, reason):
-            self._last_refusal = (user, reason)
-            self._audit(connection, user, "launch", "session:-", reason, origin, [])
+        self._audit(connection, user, "launch", "session:-", reason, origin, [])
         return reason
 
     def refuse(self, issuer: str, reason: str) -> None:
@@ -182,6 +217,32 @@ class LaunchDesk:
         self._context.database.write(
             lambda c: self._audit(c, User(issuer, "-"), "launch", "session:-", reason, "smart", [])
         )
+
+    def turn_away(self, address: str, action: str, reason: str) -> None:
+        """Audit what a caller tried whom nobody knows: a false issuer, state, code or link. See `_Strangers` for how
+        many rows that may be."""
+        if self._strangers.due(self._context.clock.monotonic(), address, action, reason):
+            self._context.database.write(lambda c: self._note(c, f"address:{address}", action, "session:-", reason))
+
+    def refuse_images(self, session: Session, study_uid: str) -> None:
+        """Audit that a live session asked for a study outside it: one row a session and study, and one a session for
+        all studies that are not here, whose numbers are not kept."""
+        with self._context.database.read() as connection:
+            row = studies.find_study(connection, study_uid)
+        subject = f"study:{row.id if row else '-'}"
+        if (session.id, subject) in self._refused_images:
+            return
+
+        def change(connection: Connection) -> None:
+            before = audit.find_audit(connection, subject)
+            if not any(a["action"] == "images-refused" and a["details"] == {"session": session.id} for a in before):
+                details: dict[str, object] = {"session": session.id}
+                self._note(connection, _who(session.user), "images-refused", subject, "not-allowed", details)
+
+        self._context.database.write(change)
+        if len(self._refused_images) > 10_000:
+            self._refused_images.clear()  # only spares a look: the trail itself knows
+        self._refused_images.add((session.id, subject))
 
     def _audit(
         self,
@@ -193,15 +254,20 @@ class LaunchDesk:
         origin: str,
         study_ids: list[int],
     ) -> None:
-        audit.write_audit(
-            connection,
-            at=self._context.clock.now(),
-            who=f"user:{user.issuer}|{user.subject}",
-            action=action,
-            subject=subject,
-            outcome=outcome,
-            details={"origin": origin, "studies": study_ids},
-        )
+        details: dict[str, object] = {"origin": origin, "studies": study_ids}
+        self._note(connection, _who(user), action, subject, outcome, details)
+
+    def _note(
+        self,
+        connection: Connection,
+        who: str,
+        action: str,
+        subject: str,
+        outcome: str,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        at = self._context.clock.now()
+        audit.write_audit(connection, at=at, who=who, action=action, subject=subject, outcome=outcome, details=details)
 
     def hand_over(self, session_id: int, study_instance_uids: tuple[str, ...]) -> str:
         """A code that carries the session to the viewer's origin, once and soon."""
@@ -275,15 +341,9 @@ class LaunchDesk:
                     "expires_at": at + timedelta(seconds=lifetime_seconds),
                 },
             )
-            audit.write_audit(
-                connection,
-                at=at,
-                who=f"issuer:{issuer}",
-                action="link-made",
-                subject=f"study:{row.id}",
-                outcome="ok" if made else "replayed",
-            )
-            return "ok" if made else "replayed"
+            outcome = "ok" if made else "replayed"
+            self._note(connection, f"issuer:{issuer}", "link-made", f"study:{row.id}", outcome)
+            return outcome
 
         result = self._context.database.write(change)
         if result == "study-unknown":
@@ -305,14 +365,8 @@ class LaunchDesk:
                 outcome = "link-expired"
             elif not launches.use_link(connection, row.id, at):
                 outcome = "link-used"
-            audit.write_audit(
-                connection,
-                at=at,
-                who=f"issuer:{row.issuer}",
-                action="link-opened",
-                subject=f"study:{row.study_id}",
-                outcome=outcome,
-            )
+            if outcome == "ok" or self._strangers.due(self._context.clock.monotonic(), f"link:{row.id}", outcome):
+                self._note(connection, f"issuer:{row.issuer}", "link-opened", f"study:{row.study_id}", outcome)
             if outcome != "ok":
                 return outcome
             user = User(row.issuer, row.user_subject, row.user_name) if row.user_subject is not None else None

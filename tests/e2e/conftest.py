@@ -26,6 +26,7 @@ def sekmet_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         hospital = Hospital(folder, fhir_base=ehr.fhir_base, quiet_seconds=1, viewer=viewer, time_zone=ZONE)
         ehr.bridge_launch_url = f"{hospital.public_url}/launch"
         ehr.redirect_uris = [f"{hospital.public_url}/launch/callback"]
+        ehr.client_jwks = hospital.client_jwks
         with hospital:
             yield Site(hospital, ehr.fhir_base, ehr)
 

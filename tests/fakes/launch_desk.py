@@ -58,6 +58,9 @@ class FakeDesk:
     spent_links: set[str] = field(default_factory=set)
     jtis: set[tuple[str, str]] = field(default_factory=set)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    turned_away: list[tuple[str, str, str]] = field(default_factory=list)
+    images_refused: list[tuple[int, str]] = field(default_factory=list)
+    quiet: list[bool] = field(default_factory=list)
 
     def begin(self, iss: str, launch: str, browser: str, link: str = "") -> Pending:
         p = Pending(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48), iss, launch, link)
@@ -72,8 +75,15 @@ class FakeDesk:
         return self.pending.pop(state)[0]
 
     def open(
-        self, user: User, *, patient: tuple[Identifier, ...], study_instance_uids: tuple[str, ...] | None, origin: str
+        self,
+        user: User,
+        *,
+        patient: tuple[Identifier, ...],
+        study_instance_uids: tuple[str, ...] | None,
+        origin: str,
+        quiet: bool = False,
     ) -> Opened:
+        self.quiet.append(quiet)
         own = [line for i in patient for line in self.patients.get(i.key, [])]
         if study_instance_uids is not None:
             for uid in study_instance_uids:
@@ -136,6 +146,12 @@ class FakeDesk:
 
     def refuse(self, issuer: str, reason: str) -> None:
         self.refused.append((issuer, reason))
+
+    def turn_away(self, address: str, action: str, reason: str) -> None:
+        self.turned_away.append((address, action, reason))
+
+    def refuse_images(self, session: Session, study_uid: str) -> None:
+        self.images_refused.append((session.id, study_uid))
 
     def revoke(self, session_id: int) -> None:
         self.revoked.add(session_id)

@@ -27,6 +27,7 @@ from bridge.errors import RemoteError, RemoteUnavailable
 from bridge.hl7.ack import AckCode, read_ack
 from bridge.hl7.client import MllpClient
 from bridge.hl7.mllp import write_frame
+from bridge.run.supervisor import DataFolderLock
 from bridge.sandbox import ris as messages
 from bridge.sandbox.ehr import PretendEhr
 from bridge.sandbox.hospital import ROLES, Hospital, Ports
@@ -317,9 +318,13 @@ def test_sigterm_answers_the_message_in_hand_and_ends_with_0(ehr: PretendEhr, tm
 
 def test_a_role_that_cannot_live_ends_the_service_with_an_error(ehr: PretendEhr, tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, fhir_base=ehr.fhir_base)
-    (hospital.data / "archive").write_text("no folder")  # every role dies on its way up
-    done = hospital.run("run")
+    taken = DataFolderLock(hospital.data / "run", "role-hl7")  # its hl7 role dies on its way up, again and again
+    try:
+        done = hospital.run("run")
+    finally:
+        taken.close()
     assert done.returncode not in (0, -signal.SIGKILL)
+    assert "giving up" in done.stderr
     assert held(hospital.ports) == []
 
 

@@ -476,3 +476,46 @@ def test_S60_bad_input_never_shows_our_inside(site: Site) -> None:
         text = site.browser.get(f"/launch/callback?{query}", headers=PAGE).text
         for inside in ("Traceback", "/work/", "site-packages", "SELECT", 'File "'):
             assert inside not in text
+
+
+HERE = "127.0.0.1"
+
+
+def test_a_false_state_is_audited_by_its_address(site: Site) -> None:
+    answer = site.answer(site.launch())
+    site.callback(answer)
+    site.callback(answer)
+    site.callback(answer | {"state": "x" * 43}, stranger(site))
+    assert site.desk.turned_away == [(HERE, "launch", "state")] * 2
+
+
+@pytest.mark.parametrize("code", ["x" * 43, "../../x"])
+def test_a_false_hand_over_code_is_audited_by_its_address(site: Site, code: str) -> None:
+    site.viewer.get(f"/enter?code={quote(code)}", headers=PAGE)
+    assert site.desk.turned_away == [(HERE, "enter", "handover")]
+
+
+def test_a_false_issuer_is_audited_by_its_address(site: Site) -> None:
+    site.browser.get("/launch?iss=https://evil.example&launch=x")
+    assert site.desk.turned_away == [(HERE, "launch", "unknown-issuer")]
+
+
+def test_a_false_link_is_audited_by_its_address(site: Site) -> None:
+    site.browser.get("/s/short", headers=PAGE)
+    path = "/s/" + "x" * 43
+    csrf = site.browser.get(path, headers=PAGE).text.split('name="csrf" value="')[1].split('"')[0]
+    assert site.browser.post(path, data={"csrf": csrf}, headers=PAGE).status_code == 404
+    assert site.desk.turned_away == [(HERE, "link-opened", "link-unknown")] * 2
+
+
+def test_a_foreign_study_asked_from_a_live_session_is_audited(site: Site) -> None:
+    site.enter(site.whole_launch())
+    site.viewer.get(f"/dicom-web/studies/{CT}")
+    assert site.desk.images_refused == []
+    site.viewer.get(f"/dicom-web/studies/{FOREIGN}")
+    assert site.desk.images_refused == [(1, FOREIGN)]
+
+
+def test_nobody_without_a_session_writes_a_row_by_asking_for_images(site: Site) -> None:
+    site.viewer.get(f"/dicom-web/studies/{FOREIGN}")
+    assert site.desk.images_refused == []

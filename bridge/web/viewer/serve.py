@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, send_from_directory
 
+from bridge.web.problems import answer
 from bridge.web.viewer.files import MANIFEST, Manifest, read_manifest
 
 MODES = ("viewer", "segmentation", "tmtv", "dynamic-volume", "usAnnotation", "basic")
@@ -71,25 +72,25 @@ def viewer_blueprint(
     @blueprint.after_request
     def protect(response: Response) -> Response:
         response.headers.update(headers)
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     @blueprint.get("/app-config.js")
     def configuration() -> Response:
-        response = Response(config, mimetype=TYPES[".js"])
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return Response(config, mimetype=TYPES[".js"])
 
     @blueprint.get("/", defaults={"name": ""})
     @blueprint.get("/<path:name>")
     def file(name: str) -> Response:
         manifest = installed.manifest()
         if manifest is None:
-            return _plain(NOT_INSTALLED, 503, "text/html")
+            return Response(NOT_INSTALLED, 503, mimetype="text/html")
         if name in PAGES:
             name = "index.html"
-        # Only names of the manifest reach the disk; a missing chunk must not become HTML, it would fail obscurely.
+        # Only names of the manifest reach the disk; a missing chunk must not become HTML, it would fail obscurely:
+        # scripts do not ask for text/html.
         if name not in manifest.files:
-            return _plain("no such file\n", 404, "text/plain")
+            return answer(404, "not-found")
         return _send(folder, name, manifest)
 
     return blueprint
@@ -117,6 +118,7 @@ def app_config(investigational_banner: bool, dicomweb_root: str) -> str:
         "extensions": [],
         "modes": [],
         "showStudyList": False,  # nobody browses other patients
+        "showPatientInfo": "visible",  # whose images these are, without a click
         "investigationalUseDialog": {"option": "always" if investigational_banner else "never"},
         "customizationService": {"ohif.tours": {"$set": []}},  # a tour would dim the first launch
         "maxNumberOfWebWorkers": 3,
@@ -193,9 +195,3 @@ def _cache(name: str) -> str:
     if name.startswith("assets/") or name == "manifest.json":
         return "public, max-age=86400"
     return "no-cache"  # an upgrade keeps the names of index.html and of the style sheets
-
-
-def _plain(text: str, status: int, mimetype: str) -> Response:
-    response = Response(text, status, mimetype=mimetype)
-    response.headers["Cache-Control"] = "no-store"
-    return response

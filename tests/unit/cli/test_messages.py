@@ -146,3 +146,10 @@ def test_messages_are_replayed_by_their_numbers(bridge: Bridge) -> None:
 )
 def test_what_cannot_be_meant_is_refused(bridge: Bridge, arguments: list[str]) -> None:
     assert bridge("replay", *arguments).exit_code == 2
+
+
+def test_the_list_has_heads(bridge: Bridge) -> None:
+    head, *lines = bridge("list").output.splitlines()
+    assert head.split() == ["ID", "received", "feed", "type", "control", "id", "fate", "answer", "reasons"]
+    assert len(lines) == 4
+    assert lines[0].index("quarantined") == head.index("fate")

@@ -132,5 +132,5 @@ def test_errors_and_ends_are_pages(live: Site, page: Page) -> None:
     assert page.inner_text("h1") == "This launch cannot be continued"
     page.goto(f"{live.viewer.home}/launch/expired")
     shoot(page, "expired")
-    assert page.inner_text("h1") == "This session has ended"
+    assert page.inner_text("h1") == "These images cannot be shown any more here"
     assert PUBLIC not in page.content()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bridge.errors import NotFound
+from bridge.web.factory import create_viewer_app
+from bridge.web.viewer.files import seal
+from bridge.web.viewer.serve import viewer_blueprint
 from tests.fakes.launch_desk import Line
-from tests.fakes.launch_site import CT, FOREIGN, MR, PAGE, PUBLIC, VIEWER, Browser, Site
+from tests.fakes.launch_site import CT, FOREIGN, MR, PAGE, PUBLIC, VIEWER, Browser, Site, client
 from tests.fakes.smart_ehr import CLIENT
 
 
@@ -147,10 +154,55 @@ def test_the_viewers_origin_ends_every_session_of_its_browser(site: Site) -> Non
     assert site.desk.revoked == {1}
 
 
-def test_an_ended_session_has_a_page_of_its_own(site: Site) -> None:
+def test_what_cannot_be_shown_has_a_page_that_says_no_more_than_that(site: Site) -> None:
     page = site.viewer.get("/launch/expired", headers=PAGE)
     assert page.status_code == 200
-    assert "This session has ended" in page.text
+    assert "session has ended" not in page.text  # it may live: a fifth tab pushed these images out
+    assert "cannot be shown any more here" in page.text
+    assert f'href="{VIEWER}/launch/end"' in page.text
+
+
+def test_the_list_of_studies_says_how_to_close_all(site: Site) -> None:
+    where, _ = listed(site)
+    assert f'href="{VIEWER}/launch/end"' in site.browser.get(where, headers=PAGE).text
+
+
+def test_the_page_that_says_all_is_closed_offers_no_closing(site: Site) -> None:
+    site.enter(site.whole_launch())
+    form = fields(site.viewer.get("/launch/end", headers=PAGE).text)
+    assert "Close my images" not in site.viewer.post("/launch/end", data=form, headers=PAGE).text
+
+
+@pytest.mark.parametrize("origin", ["browser", "viewer"])
+def test_the_front_page_says_where_images_are_opened(site: Site, origin: str) -> None:
+    page = getattr(site, origin).get("/", headers=PAGE)
+    assert page.status_code == 200
+    assert "Open images from the chart" in page.text and site.deps.settings.site.name in page.text
+
+
+def with_ohif(site: Site, folder: Path) -> Browser:
+    ohif = replace(site.deps, viewer=(lambda _: viewer_blueprint(folder, investigational_banner=False),))
+    return client(create_viewer_app(ohif), VIEWER)
+
+
+def test_the_viewers_front_page_is_ours_not_ohifs(site: Site, tmp_path: Path) -> None:
+    assert "Open images from the chart" in with_ohif(site, tmp_path).get("/", headers=PAGE).text
+
+
+def test_a_person_at_an_unknown_address_of_the_viewer_gets_a_page(site: Site, tmp_path: Path) -> None:
+    seal(tmp_path, "1.0", "sha512-x", 1, lambda *_: None)
+    ohif = with_ohif(site, tmp_path)
+    page, program = (ohif.get("/dicomweb/studies", headers={"Accept": a}) for a in ("text/html", "application/json"))
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    assert (program.status_code, program.mimetype) == (404, "application/problem+json")
+
+
+def test_only_the_first_look_of_a_waiting_launch_is_audited(site: Site) -> None:
+    site.desk.patients.clear()
+    where = site.whole_launch().headers["Location"]
+    site.browser.get(where, headers=PAGE)
+    site.browser.get(where, headers=PAGE)
+    assert site.desk.quiet == [False, True, True]
 
 
 def test_the_list_is_gone_when_the_session_is_over(site: Site) -> None:

@@ -110,10 +110,13 @@ def test_a_page_of_the_viewer_answers_its_index(client: FlaskClient, route: str)
     assert (answer.status_code, answer.get_data(as_text=True)) == (200, FILES["index.html"])
 
 
-@pytest.mark.parametrize("path", ["89.bundle.ffffffffffffffff.js", "missing.css", "viewer/x.js", "worklist", "console"])
-def test_what_is_not_there_is_404_and_never_html(client: FlaskClient, path: str) -> None:
-    answer = client.get(f"/{path}")
-    assert (answer.status_code, answer.mimetype) == (404, "text/plain")
+@pytest.mark.parametrize(
+    "path", ["89.bundle.ffffffffffffffff.js", "missing.css", "viewer/x.js", "worklist", "dicomweb/studies"]
+)
+def test_what_is_not_there_is_a_problem_for_a_program_and_never_html(client: FlaskClient, path: str) -> None:
+    answer = client.get(f"/{path}", headers={"Accept": "*/*"})
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    assert "no-store" in answer.headers["Cache-Control"]
 
 
 def test_a_browser_that_takes_gzip_gets_the_compressed_file(client: FlaskClient) -> None:
@@ -184,7 +187,7 @@ def test_nothing_but_the_viewers_files_can_be_fetched(client: FlaskClient, path:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
 def test_no_path_answers_anything_but_a_file_of_the_viewer(client: FlaskClient, path: str) -> None:
-    answer = client.get("/" + path.replace("?", "").replace("#", ""))
+    answer = client.get("/" + path.replace("?", "").replace("#", "").lstrip("/"))  # `//x` names a host
     assert answer.status_code in (200, 308, 404)
     assert b"secret" not in answer.data
 
@@ -216,6 +219,10 @@ def test_an_ended_session_leads_to_our_page_not_to_ohifs(client: FlaskClient) ->
 
 def test_nobody_can_browse_other_patients_from_the_viewer(client: FlaskClient) -> None:
     assert config_of(client)["showStudyList"] is False
+
+
+def test_the_viewer_says_whose_images_these_are(client: FlaskClient) -> None:
+    assert config_of(client)["showPatientInfo"] == "visible"
 
 
 @pytest.mark.parametrize(("banner", "option"), [(True, "always"), (False, "never")])

@@ -10,7 +10,7 @@ from bridge.domain.access import Session, User
 from bridge.domain.identity import Identifier
 from bridge.errors import NotAllowed, NotFound, NotReadable
 from bridge.workflow.housekeeping import Housekeeping
-from bridge.workflow.launching import LaunchDesk
+from bridge.workflow.launching import MOST_STRANGERS, LaunchDesk
 from bridge.workflow.ports import InstanceDocument
 from bridge.workflow.viewing import Viewing
 from tests.unit.workflow.house import JANE, JOHN, House, order, who
@@ -97,6 +97,86 @@ def test_a_patient_whom_we_do_not_know_by_that_authority_opens_nothing(
 def test_identifiers_of_two_patients_open_nothing(desk: LaunchDesk) -> None:
     with refused("several-patients"):
         desk.open(USER, patient=(JANE, JOHN), study_instance_uids=None, origin="smart")
+
+
+def outcomes(house: House, action: str) -> list[str]:
+    return [a.outcome for a in house.rows("audit") if a.action == action]
+
+
+def test_every_refusal_of_a_user_is_audited(house: House, desk: LaunchDesk) -> None:
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            desk.open(USER, patient=(JANE,), study_instance_uids=("1.9.9",), origin="smart")
+    assert outcomes(house, "launch") == ["study-unknown", "study-unknown"]
+
+
+def test_a_page_that_waits_for_images_adds_no_row(house: House, desk: LaunchDesk) -> None:
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            desk.open(USER, patient=(JANE,), study_instance_uids=("1.9.9",), origin="smart", quiet=True)
+    assert outcomes(house, "launch") == []
+
+
+def test_a_waiting_page_that_ends_in_a_refusal_is_audited(house: House, desk: LaunchDesk) -> None:
+    with refused("patient-differs"):
+        desk.open(USER, patient=(JANE,), study_instance_uids=("1.2.4",), origin="smart", quiet=True)
+    assert outcomes(house, "launch") == ["patient-differs"]
+
+
+@pytest.mark.parametrize(("uid", "known"), [("1.2.4", True), ("1.9.9", False)])
+def test_images_refused_to_a_session_are_one_row_a_study(house: House, desk: LaunchDesk, uid: str, known: bool) -> None:
+    _, session = entered(desk)
+    for one in (desk, desk, LaunchDesk(house.context)):  # a restart does not ask for a second row
+        one.refuse_images(session, uid)
+    (row,) = [a for a in house.rows("audit") if a.action == "images-refused"]
+    assert row.subject == (f"study:{house.study(uid).id}" if known else "study:-")
+    assert (row.who, row.outcome, row.details) == (f"user:{USER.issuer}|dr", "not-allowed", {"session": session.id})
+
+
+def test_invented_study_numbers_fill_no_audit_trail(house: House, desk: LaunchDesk) -> None:
+    _, session = entered(desk)
+    for n in range(5):
+        desk.refuse_images(session, f"1.9.{n}")
+    assert house.audited("images-refused") == 1
+    assert "1.9." not in str(house.rows("audit"))
+
+
+def test_a_refusal_in_a_second_session_is_a_row_of_its_own(house: House, desk: LaunchDesk) -> None:
+    for _ in range(2):
+        desk.refuse_images(entered(desk)[1], "1.2.4")
+    assert house.audited("images-refused") == 2
+
+
+def test_what_a_stranger_tries_is_one_row_a_minute_and_kind(house: House, desk: LaunchDesk) -> None:
+    for _ in range(3):
+        desk.turn_away("10.0.0.9", "enter", "handover")
+    desk.turn_away("10.0.0.9", "launch", "state")
+    desk.turn_away("10.0.0.8", "enter", "handover")
+    house.clock.advance(60)
+    desk.turn_away("10.0.0.9", "enter", "handover")
+    rows = [(a.who, a.action, a.outcome) for a in house.rows("audit") if a.who.startswith("address:")]
+    assert rows == [
+        ("address:10.0.0.9", "enter", "handover"),
+        ("address:10.0.0.9", "launch", "state"),
+        ("address:10.0.0.8", "enter", "handover"),
+        ("address:10.0.0.9", "enter", "handover"),
+    ]
+
+
+def test_strangers_from_everywhere_cannot_fill_the_audit_trail(house: House, desk: LaunchDesk) -> None:
+    for n in range(MOST_STRANGERS + 20):
+        desk.turn_away(f"10.0.{n // 256}.{n % 256}", "enter", "handover")
+    assert house.audited("enter") == MOST_STRANGERS
+
+
+def test_a_spent_link_tried_again_and_again_is_one_row_a_minute(house: House, desk: LaunchDesk) -> None:
+    opaque = desk.make_link("portal", USER, "1.2.3", "jti1", 600)
+    desk.take_link(opaque)
+    for seconds in (0, 0, 60):
+        house.clock.advance(seconds)
+        with refused("link-used"):
+            desk.take_link(opaque)
+    assert outcomes(house, "link-opened") == ["ok", "link-used", "link-used"]
 
 
 def test_a_study_that_does_not_exist_opens_nothing(desk: LaunchDesk) -> None:
