@@ -25,13 +25,15 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attribute(Generic[Row]):
-    """`value` takes it from a row; '' and () are known and empty, 0 of a US is absent."""
+    """`value` takes it from a row; '' and () are known and empty, 0 of a US is absent. What is not `told` can be asked
+    for and is answered empty."""
 
     level: Level
     tag: str
     keyword: str
     vr: str
     value: Callable[[Row], Value]
+    told: bool = True
 
 
 STUDY: tuple[Attribute[StudyRow], ...] = (
@@ -42,7 +44,8 @@ STUDY: tuple[Attribute[StudyRow], ...] = (
     Attribute(Level.STUDY, "00080090", "ReferringPhysicianName", "PN", lambda r: r.referring_physician),
     Attribute(Level.STUDY, "00081030", "StudyDescription", "LO", lambda r: r.description),
     Attribute(Level.STUDY, "00100010", "PatientName", "PN", lambda r: r.patient_name),
-    Attribute(Level.STUDY, "00100020", "PatientID", "LO", lambda r: r.patient_id),
+    # OHIF would ask for the patient's other studies by this value, in a URL. The objects' own metadata holds it.
+    Attribute(Level.STUDY, "00100020", "PatientID", "LO", lambda r: r.patient_id, told=False),
     Attribute(Level.STUDY, "00100021", "IssuerOfPatientID", "LO", lambda r: r.patient_issuer),
     Attribute(Level.STUDY, "00100030", "PatientBirthDate", "DA", lambda r: r.birth_date),
     Attribute(Level.STUDY, "00100040", "PatientSex", "CS", lambda r: r.sex),
@@ -76,7 +79,8 @@ KNOWN: dict[str, Attribute[Any]] = {name: a for a in _ALL for name in (a.tag, a.
 
 def write_attributes(attributes: Iterable[Attribute[Row]], row: Row) -> Json:
     """The row as DICOM JSON (PS3.18 F.2); an empty value keeps its tag and VR."""
-    return {a.tag: element(a.vr, a.value(row)) for a in attributes if not (a.vr == "US" and a.value(row) == 0)}
+    told = ((a, a.value(row) if a.told else "") for a in attributes)
+    return {a.tag: element(a.vr, value) for a, value in told if not (a.vr == "US" and value == 0)}
 
 
 def element(vr: str, value: Value) -> dict[str, Any]:

@@ -133,6 +133,10 @@ def test_no_address_names_the_patient(seen: Seen) -> None:
     assert [url for url in ours if any(word in url for word in (patient.mrn, patient.family, patient.given))] == []
 
 
+def test_the_viewer_asks_for_nothing_by_the_number_of_the_patient(seen: Seen) -> None:
+    assert [url for url in seen.urls if "00100020=" in url or "PatientID=" in url] == []
+
+
 def test_the_cookies_are_for_the_server_only(seen: Seen) -> None:
     ours = [cookie for cookie in seen.context.cookies() if cookie["name"].startswith(("bridge", "__Host-bridge"))]
     assert ours and all(cookie["httpOnly"] for cookie in ours)

@@ -131,7 +131,7 @@ def test_a_study_answers_with_the_attributes_of_table_10_6_3_3(images: PretendIm
         "00081030": {"vr": "LO", "Value": ["CT CHEST"]},
         "00081190": {"vr": "UR", "Value": [f"/dicom-web/studies/{A}"]},
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "DOE^JANE"}]},
-        "00100020": {"vr": "LO", "Value": ["MRN1"]},
+        "00100020": {"vr": "LO"},
         "00100021": {"vr": "LO", "Value": ["HOSP-A"]},
         "00100030": {"vr": "DA", "Value": ["19700101"]},
         "00100040": {"vr": "CS", "Value": ["F"]},
