@@ -44,7 +44,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """A requested procedure as matching sees it; `patient_identifiers` are (value, issuer) of the patient and of
+    """A requested procedure as matching sees it; `accession_number` is the one that scanners were told,
+    `patient_identifiers` are (value, issuer) of the patient and of
     every record merged into it."""
 
     procedure_id: int

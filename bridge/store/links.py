@@ -50,7 +50,7 @@ _ORDER_FACTS_BASE = (
         requested_procedure.c.study_instance_uid,
         requested_procedure.c.study_instance_uid_generated,
         requested_procedure.c.requested_procedure_id,
-        imaging_order.c.accession_number,
+        imaging_order.c.accession_told,
         imaging_order.c.accession_issuer,
         imaging_order.c.status,
         imaging_order.c.patient_id.label("patient_pk"),
@@ -65,7 +65,7 @@ _ORDER_FACTS = (
     _ORDER_FACTS_BASE.where(
         or_(
             requested_procedure.c.study_instance_uid == bindparam("uid"),
-            imaging_order.c.accession_number.in_(bindparam("accessions", expanding=True)),
+            imaging_order.c.accession_told.in_(bindparam("accessions", expanding=True)),
             and_(
                 requested_procedure.c.requested_procedure_id.in_(bindparam("procedures", expanding=True)),
                 exists().where(
@@ -154,7 +154,7 @@ def _order_facts(connection: Connection, row: Any) -> OrderFacts:
         procedure_id=row.procedure_pk,
         order_id=row.order_id,
         study_instance_uid=row.study_instance_uid,
-        accession_number=row.accession_number,
+        accession_number=row.accession_told,
         accession_issuer=row.accession_issuer,
         requested_procedure_id=row.requested_procedure_id,
         step_ids=tuple(s.scheduled_step_id for s in steps),

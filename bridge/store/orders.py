@@ -38,6 +38,7 @@ class OrderRow:
     placer: Identifier | None
     filler: Identifier | None
     accession: Identifier | None
+    accession_told: str
     department: str
 
 
@@ -53,6 +54,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.filler_issuer,
     imaging_order.c.accession_number,
     imaging_order.c.accession_issuer,
+    imaging_order.c.accession_told,
     imaging_order.c.department,
 )
 _BY_PLACER = select(*_ORDER_COLUMNS).where(
@@ -109,7 +111,7 @@ _STEPS_BY_STUDY = _STEPS_BY_REFERENCE.where(
     or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
 )
 _STEPS_BY_ACCESSION = _STEPS_BY_REFERENCE.where(
-    imaging_order.c.accession_number == bindparam("a"),
+    imaging_order.c.accession_told == bindparam("a"),
     imaging_order.c.accession_issuer == bindparam("i"),
     or_(bindparam("rp") == "", procedure.c.requested_procedure_id == bindparam("rp")),
     or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
@@ -153,6 +155,7 @@ def _order(row: Any) -> OrderRow:
         _identifier(row.placer_order_number, row.placer_issuer),
         _identifier(row.filler_order_number, row.filler_issuer),
         _identifier(row.accession_number, row.accession_issuer),
+        row.accession_told,
         row.department,
     )
 

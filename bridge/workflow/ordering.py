@@ -17,7 +17,7 @@ from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
 from bridge.workflow import appointing, demographics, notifying, order_events, reporting
 from bridge.workflow.context import Context
-from bridge.workflow.scheduling import Result, take_procedure
+from bridge.workflow.scheduling import Result, take_procedure, told_id
 
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
 
@@ -172,6 +172,7 @@ def _order_values(order: OrderRequest) -> dict[str, Any]:
     return {
         "accession_number": accession.value,
         "accession_issuer": accession.issuer,
+        "accession_told": told_id(accession.value),
         "requesting_physician": order.requesting_physician.dicom,
         "referring_physician": order.visit.referring_physician.dicom,
         "department": order.department,
@@ -227,7 +228,7 @@ def _look_for_studies(connection: Connection, order_id: int, patient_id: int) ->
     studies.reopen_for_order(
         connection,
         uids=[p.study_instance_uid for p in orders.procedures_of(connection, order_id)],
-        accession_number=row.accession.value if row.accession else "",
+        accession_number=row.accession_told,
         accession_issuer=row.accession.issuer if row.accession else "",
         patient_id=patient_id,
     )

@@ -37,7 +37,8 @@ def alias(value: str) -> str:
     return "~" + base64.b32encode(hashlib.sha256(value.encode()).digest()).decode()[: SHORT_STRING - 1]
 
 
-def _short(value: str) -> str:
+def told_id(value: str) -> str:
+    """What scanners are told for an id: itself, or its alias."""
     return value if len(value) <= SHORT_STRING else alias(value)
 
 
@@ -49,7 +50,7 @@ def _sent(value: str) -> str:
 def _fits(value: str, what: str, result: Result) -> str:
     if len(value) > SHORT_STRING:
         result.warnings.append(f"{what} is longer than {SHORT_STRING} characters: scanners get an alias")
-    return _short(value)
+    return told_id(value)
 
 
 def take_procedure(
@@ -73,6 +74,8 @@ def take_procedure(
     review.close_review(
         connection, ("order-parked",), f"order:{order_id}", context.clock.now(), "bridge", "the order has a step now"
     )
+    if order.accession:
+        _fits(order.accession.value, "accession number", result)
     row = _same_procedure(orders.procedures_of(connection, order_id), request, order)
     if row is None:
         key, procedure_id, uid = _add_procedure(connection, order_id, order, result)
@@ -145,7 +148,7 @@ def _procedure_ids(order: OrderRequest) -> list[str]:
 
 
 def _same_procedure(stored: list[Any], request: ProcedureRequest, order: OrderRequest) -> Any | None:
-    wanted, *numbers = (_short(i) for i in _procedure_ids(order))
+    wanted, *numbers = (told_id(i) for i in _procedure_ids(order))
     for row in stored:
         if row.requested_procedure_id == wanted:
             return row
@@ -157,11 +160,11 @@ def _same_procedure(stored: list[Any], request: ProcedureRequest, order: OrderRe
 def _step_id(sent: str, known: dict[str, Any], procedure_id: str, number: int, of: int) -> str:
     """The id sent, else the one that we made: also when the sender's own comes after a scanner has seen ours."""
     made = f"{procedure_id}-{number}"
-    if _short(sent) in known:
+    if told_id(sent) in known:
         return sent
     if not sent and of == 1 and len(known) == 1:
         return next(iter(known))
-    return made if not sent or (of == len(known) and _short(made) in known) else sent
+    return made if not sent or (of == len(known) and told_id(made) in known) else sent
 
 
 def _code(code: Code | None) -> list[str] | None:
@@ -263,8 +266,6 @@ class _Steps:
         """Why a step may not be shown to any scanner; '' when it may. Nothing is invented to make it fit."""
         if not modality:
             return "modality-unknown"
-        if self.order.accession and len(self.order.accession.value) > SHORT_STRING:
-            return "accession-number-too-long"
         if self.foreign_uid:
             return FOREIGN_UID
         return "" if stations else "no-station"

@@ -30,6 +30,7 @@ imaging_order = Table(
     text_column("filler_issuer"),
     text_column("accession_number"),  # whole, as sent
     text_column("accession_issuer"),
+    text_column("accession_told"),  # what scanners are told and images come back with: the number, or its alias
     Column("status", String, nullable=False),
     Column("placeholder", Boolean, nullable=False, server_default=text("false")),  # spoken of before its NW came
     Column("event_at", UtcDateTime),
@@ -55,6 +56,7 @@ imaging_order = Table(
     ),
     UniqueConstraint("placer_order_number", "placer_issuer", name="uq_imaging_order_placer"),
     UniqueConstraint("filler_order_number", "filler_issuer", name="uq_imaging_order_filler"),
+    Index("ix_imaging_order_told", "accession_told", "accession_issuer"),
     Index("ix_imaging_order_accession", "accession_number", "accession_issuer"),
 )
 

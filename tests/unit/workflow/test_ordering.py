@@ -270,7 +270,6 @@ def test_equal_rows_share_a_step_and_name_no_station(build: Callable[..., House]
     [
         (order(steps=(ct_step(modality="", modality_sent="XYZ"),)), "modality-unknown"),
         (order(steps=(ct_step(modality="US", modality_sent="US"),)), "no-station"),
-        (order(accession="A" * 17), "accession-number-too-long"),
         (order(steps=()), "no-step"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
@@ -316,10 +315,24 @@ def test_an_unknown_modality_in_an_update_parks(house: House) -> None:
     assert house.worklist() == []
 
 
-def test_a_too_long_accession_number_stays_parked_when_an_update_leaves_it_out(house: House) -> None:
+def test_an_accession_number_too_long_for_dicom_reaches_scanners_as_an_alias_that_stays(house: House) -> None:
+    _, told = house.order(order(accession="A" * 17))
+    (before,) = house.worklist()
+    house.order(order("XO", accession="", uid=""))
+    (after,) = house.worklist()
+    assert before.accession_number == after.accession_number != "A" * 16
+    assert len(before.accession_number) == 16
+    assert house.order_row().accession == Identifier("A" * 17, "RIS")
+    assert any("accession number is longer" in text for text in told)
+
+
+def test_images_that_come_back_with_the_alias_find_their_order(house: House) -> None:
     house.order(order(accession="A" * 17))
-    assert house.order(order("XO", accession=""))[0] is Fate.PARKED
-    assert house.worklist() == []
+    (entry,) = house.worklist()
+    house.image(study_instance_uid="1.2.77", accession_number=entry.accession_number, accession_issuer="RIS")
+    house.complete()
+    (study,) = house.rows("study")
+    assert study.match_state == "matched"
 
 
 def test_a_change_of_modality_moves_the_step_to_the_other_scanner(house: House) -> None:

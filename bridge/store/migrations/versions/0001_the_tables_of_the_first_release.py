@@ -240,6 +240,7 @@ def upgrade() -> None:
         sa.Column("filler_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("accession_number", sa.String(), server_default="", nullable=False),
         sa.Column("accession_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("accession_told", sa.String(), server_default="", nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("placeholder", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
@@ -275,6 +276,7 @@ def upgrade() -> None:
         "ix_imaging_order_accession", "imaging_order", ["accession_number", "accession_issuer"], unique=False
     )
     op.create_index(op.f("ix_imaging_order_patient_id"), "imaging_order", ["patient_id"], unique=False)
+    op.create_index("ix_imaging_order_told", "imaging_order", ["accession_told", "accession_issuer"], unique=False)
     op.create_table(
         "launch_link",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
