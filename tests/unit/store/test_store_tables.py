@@ -205,7 +205,8 @@ def add_order(connection: Connection, patient: int, number: str, uid: str) -> in
         connection,
         {
             "patient_id": patient, "placer_order_number": number, "placer_issuer": "RIS", "status": "SC",
-            "created_at": NOW, "updated_at": NOW, "allergies": [], "accession_number": f"A{number}", "accession_told": f"A{number}",
+            "created_at": NOW, "updated_at": NOW, "allergies": [], "accession_number": f"A{number}",
+            "accession_told": f"A{number}",
         },
     )  # fmt: skip
     procedure = orders.add_procedure(
