@@ -12,7 +12,12 @@ pytest_plugins = ["tests.peers.fixtures"]
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """A command run in this process sets up the whole process's log; the next test reads its own."""
+    """A command run in this process sets up the whole process's log, and a foreign library may switch loggers off
+    (`dictConfig` does, unless told otherwise); each test reads its own."""
+    logging.disable(logging.NOTSET)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("bridge") and isinstance(logger, logging.Logger):
+            logger.disabled = False
     loggers = [logging.getLogger(name) for name in (None, "bridge", "pynetdicom", "pydicom", "hl7apy", "urllib3")]
     before = [(one, one.level, one.handlers[:]) for one in loggers]
     yield

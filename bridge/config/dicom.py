@@ -40,6 +40,7 @@ class Station(Section):
     room: str = ""
     department: str = ""
     procedure: str = ""
+    patient_class: str = ""
     name: Annotated[str, Field(max_length=16)] = ""
     location: Annotated[str, Field(max_length=16)] = ""
 

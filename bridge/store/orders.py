@@ -40,6 +40,7 @@ class OrderRow:
     accession: Identifier | None
     accession_told: str
     department: str
+    patient_class: str
 
 
 _ORDER_COLUMNS = (
@@ -56,6 +57,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.accession_issuer,
     imaging_order.c.accession_told,
     imaging_order.c.department,
+    imaging_order.c.patient_class,
 )
 _BY_PLACER = select(*_ORDER_COLUMNS).where(
     imaging_order.c.placer_order_number == bindparam("v"), imaging_order.c.placer_issuer == bindparam("i")
@@ -157,6 +159,7 @@ def _order(row: Any) -> OrderRow:
         _identifier(row.accession_number, row.accession_issuer),
         row.accession_told,
         row.department,
+        row.patient_class,
     )
 
 

@@ -131,6 +131,7 @@ def _change(
         filler=order.filler or row.filler,
         accession=order.accession or row.accession,
         department=order.department or row.department,
+        visit=replace(order.visit, patient_class=order.visit.patient_class or row.patient_class),
     )
     values: dict[str, Any] = {
         **{k: v for k, v in _numbers(order).items() if v},

@@ -251,6 +251,7 @@ class _Steps:
             room=room,
             department=self.order.department,
             procedure=code.value if code else "",
+            patient_class=self.order.visit.patient_class,
         )
         stations = tuple(dict.fromkeys(step.station_ae_titles or (placed.ae_titles if placed else ())))
         if not stations and row is not None and (modality, room) == (row.modality, row.location):

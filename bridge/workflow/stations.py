@@ -14,7 +14,9 @@ class Placement:
     location: str = ""
 
 
-def place(table: tuple[Station, ...], *, modality: str, room: str, department: str, procedure: str) -> Placement | None:
+def place(
+    table: tuple[Station, ...], *, modality: str, room: str, department: str, procedure: str, patient_class: str = ""
+) -> Placement | None:
     """The stations of every row whose conditions all hold, most specific rows only; None when no row does.
 
     A row with more conditions beats one with fewer: a room's own scanner before the department's pool.
@@ -27,6 +29,7 @@ def place(table: tuple[Station, ...], *, modality: str, room: str, department: s
             (row.room, room),
             (row.department, department),
             (row.procedure, procedure),
+            (row.patient_class, patient_class),
         )
         if any(condition and condition != value for condition, value in wanted):
             continue

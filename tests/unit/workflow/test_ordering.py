@@ -13,6 +13,7 @@ from bridge.config import Site, Station
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate
 from bridge.domain.order import OrderStatus, StepRequest
+from bridge.domain.patient import Visit
 from bridge.domain.performed import ScheduledReference
 from tests.unit.workflow.house import CT1, JOHN, House, at, ct_step, order, who
 
@@ -256,6 +257,14 @@ def test_the_most_specific_row_of_the_station_table_wins(build: Callable[..., Ho
     house = build(station=(CT1, room))
     house.order(order(steps=(ct_step(location="R9"),)))
     assert house.worklist()[0].station_ae_titles == ("CT9",)
+
+
+def test_a_row_for_a_class_of_patient_beats_the_pool(build: Callable[..., House]) -> None:
+    rows = (Station(ae_titles=("CT1",), modality="CT"), Station(ae_titles=("CT9",), modality="CT", patient_class="E"))
+    house = build(station=rows)
+    house.order(order(visit=Visit(patient_class="E")))
+    house.order(order("XO", uid="", accession=""))
+    assert [e.station_ae_titles for e in house.worklist()] == [("CT9",)]
 
 
 def test_equal_rows_share_a_step_and_name_no_station(build: Callable[..., House]) -> None:
