@@ -15,11 +15,12 @@ CACHE = ROOT / ".cache"
 HAPI = CACHE / "hapi"
 VIEWER = CACHE / "viewer"
 DIMSE = Path(__file__).parent / "dimse"
+MLLP = Path(__file__).parent / "mllp"
 
 
 def need(name: str) -> str:
-    """The path of a command (`findscu`, `chromium`, ...) or of what install.sh builds (`hapi`, `dimse`, `viewer`)."""
-    found = _built(name) if name in ("hapi", "dimse", "viewer") else shutil.which(name)
+    """The path of a command (`findscu`, `chromium`, ...) or what install.sh builds (hapi, dimse, mllp, viewer)."""
+    found = _built(name) if name in ("hapi", "dimse", "mllp", "viewer") else shutil.which(name)
     if found:
         return found
     reason = f"MISSING PEER {name}: this test did not run. Provide it with: tests/peers/install.sh"
@@ -32,9 +33,9 @@ def need(name: str) -> str:
 def _built(name: str) -> str | None:
     if name == "viewer":
         return str(VIEWER) if (VIEWER / "bridge-viewer.json").is_file() else None
-    if name == "dimse":
-        stamp, sources = DIMSE / "node_modules" / ".stamp", [DIMSE / "package-lock.json"]
-        folder = DIMSE
+    if name in ("dimse", "mllp"):
+        folder = {"dimse": DIMSE, "mllp": MLLP}[name]
+        stamp, sources = folder / "node_modules" / ".stamp", [folder / "package-lock.json"]
     else:
         java = DIMSE.parent / "hapi"
         stamp, folder = HAPI / ".stamp", HAPI

@@ -67,6 +67,16 @@ install_dimse() {
     else lack dcmjs-dimse "npm failed"; fi
 }
 
+install_mllp() {
+    wanted=$(digest "$root/tests/peers/mllp/package-lock.json")
+    fresh "$root/tests/peers/mllp/node_modules/.stamp" "$wanted" && { say "simple-hl7: there already"; return; }
+    have npm || { lack simple-hl7 "needs npm"; return; }
+    if step "simple-hl7: npm ci" \
+        npm --prefix "$root/tests/peers/mllp" ci --ignore-scripts --no-audit --no-fund --loglevel=error; then
+        echo "$wanted" >"$root/tests/peers/mllp/node_modules/.stamp"
+    else lack simple-hl7 "npm failed"; fi
+}
+
 install_viewer() {
     python=${PYTHON:-$root/.venv/bin/python}
     have "$python" || python=python3
@@ -76,6 +86,7 @@ install_viewer() {
 install_packages
 build_hapi
 install_dimse
+install_mllp
 install_viewer
 if [ -n "$missing" ]; then
     say "NOT EVERYTHING IS HERE:$missing. The tests that need it will skip, or fail under CI."
