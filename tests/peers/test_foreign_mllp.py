@@ -132,8 +132,17 @@ def test_a_foreign_ris_keeps_one_connection_and_reads_each_answer_to_its_own_mes
         assert site.orders() == 8
 
 
-@pytest.mark.parametrize("build", [ris.orm_o01, ris.omi_o23], ids=["ORM", "OMI"])
-def test_a_foreign_ris_reads_our_refusal_and_its_next_order_is_taken(tmp_path: Path, build: Any) -> None:
+@pytest.mark.parametrize(
+    ("build", "error"),
+    [
+        (ris.orm_o01, {"first": "PID^1^3^101&Required field missing&HL70357"}),
+        (ris.omi_o23, {"where": "PID^1^3", "error": "101", "severity": "E"}),
+    ],
+    ids=["ORM", "OMI"],
+)
+def test_a_foreign_ris_reads_our_refusal_and_its_next_order_is_taken(
+    tmp_path: Path, build: Any, error: dict[str, str]
+) -> None:
     good = build(demo(1), NOON, "C1")
     bad = b"".join(line + b"\r" for line in good.split(b"\r")[:-1] if not line.startswith(b"PID"))
     with feed_site(tmp_path) as site:
