@@ -1,4 +1,4 @@
-"""`bridge mappings`: are the tables right, and what would other ones change? Both only look."""
+"""`bridge mappings`: are the tables right, and what would other ones change, what do we take? All only look."""
 
 from __future__ import annotations
 
@@ -102,6 +102,18 @@ def diff_(context: click.Context, overlay: Path, since: timedelta, feed: str, as
     else:
         _print_counts(len(rows), counts, fields)
     context.exit(1 if fields else 0)
+
+
+@mappings.command("statement")
+@click.pass_context
+def statement_(context: click.Context) -> None:
+    """Print the HL7 conformance statement of the site's mappings (without an overlay: docs/conformance-hl7.md)."""
+    from bridge import app
+    from bridge.hl7.statement import statement
+
+    config = context.find_root().obj.config
+    settings = Settings.load(config) if config.exists() else Settings()
+    click.echo(statement(app.load_mappings(settings)), nl=False)
 
 
 def _changes(raw: bytes, feed: Feed, current: Mappings, new: Mappings) -> tuple[tuple[Change, ...], Explanation | None]:
