@@ -109,20 +109,34 @@ class FhirEhr:
         fixed_id = derived_id(content.study_instance_uid) if self._ehr.imaging_study == "put-by-id" else ""
         return self._write(ours, known, lambda r: _same_study(r, ours), fixed_id)
 
-    def withdraw_imaging_study(self, study_instance_uid: str, known: Reference) -> Reference:
+    def withdraw_imaging_study(
+        self, study_instance_uid: str, *, endpoint: Reference | None, known: Reference | None
+    ) -> Reference | None:
         identifier = study_identifier(study_instance_uid)
+        target = known or self._written_unheard(study_instance_uid, endpoint)
+        if target is None:
+            return None
 
         def attempt() -> Reference:
             try:
-                answer = self._client.read("ImagingStudy", known.id)
+                answer = self._client.read("ImagingStudy", target.id)
             except Absent:
-                return known
+                return target
             if not has_identifier(answer.resource, **identifier) or answer.resource.get("status") == WITHDRAWN:
                 return _told(answer)
             withdrawn = {**answer.resource, "status": WITHDRAWN}
             return _told(self._client.update({**withdrawn, "id": _told(answer).id}, answer.if_match))
 
         return self._again(attempt)
+
+    def _written_unheard(self, study_instance_uid: str, endpoint: Reference | None) -> Reference | None:
+        """What a write whose answer was lost has left: ours because it names our Endpoint, which is written first."""
+        if endpoint is None:
+            return None
+        if self._ehr.imaging_study == "put-by-id":
+            return Reference("ImagingStudy", derived_id(study_instance_uid))
+        found = self._search("ImagingStudy", **study_identifier(study_instance_uid))
+        return _one((_reference(r) for r in found if _names(r, endpoint)), "ImagingStudy")
 
     def _write(
         self, ours: Resource, known: Reference | None, is_same: Callable[[Resource], bool], fixed_id: str = ""
@@ -207,6 +221,11 @@ def _reference(resource: Resource) -> Reference:
     meta = resource.get("meta")
     version = str(meta.get("versionId") or "") if isinstance(meta, dict) else ""
     return Reference(str(resource["resourceType"]), str(resource["id"]), version)
+
+
+def _names(study: Resource, endpoint: Reference) -> bool:
+    references = (str(row.get("reference") or "") for row in study.get("endpoint") or ())
+    return any(f"/{reference}".endswith(f"/{endpoint.relative}") for reference in references)
 
 
 def _told(answer: Answer) -> Reference:

@@ -54,8 +54,13 @@ class EhrPort(Protocol):
         `based_on` goes with `content.orders` one to one, None where the EHR has no such order."""
         ...
 
-    def withdraw_imaging_study(self, study_instance_uid: str, known: Reference) -> Reference:
-        """Mark the published study entered-in-error, whoever its subject is; nothing to do when it is gone."""
+    def withdraw_imaging_study(
+        self, study_instance_uid: str, *, endpoint: Reference | None, known: Reference | None
+    ) -> Reference | None:
+        """Mark the published study entered-in-error, whoever its subject is; nothing to do when it is gone.
+
+        Without `known` the one is looked for that a write with a lost answer may have left under our `endpoint`;
+        None when there is none."""
         ...
 
 

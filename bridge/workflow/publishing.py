@@ -187,12 +187,13 @@ class Publisher:
             content, state = gather(connection, claim.study_id, self._context)
             known_endpoint = outbox.remote_id(connection, claim.connection, "endpoint")
         known = Reference("ImagingStudy", claim.remote_id, claim.remote_version) if claim.remote_id else None
+        endpoint = Reference("Endpoint", known_endpoint) if known_endpoint else None
         if state is not MatchState.MATCHED:
-            withdrawn = ehr.withdraw_imaging_study(content.study_instance_uid, known) if known else None
+            withdrawn = ehr.withdraw_imaging_study(content.study_instance_uid, endpoint=endpoint, known=known)
             return self._done(claim, withdrawn, "withdrawn")
         patient = self._patient(ehr, content.patient)
         based_on = self._requests(ehr, settings, content, patient)
-        endpoint = ehr.ensure_endpoint(Reference("Endpoint", known_endpoint) if known_endpoint else None)
+        endpoint = ehr.ensure_endpoint(endpoint)
         if endpoint.id != known_endpoint:
             self._remember(claim.connection, "endpoint", endpoint)
         written = ehr.write_imaging_study(

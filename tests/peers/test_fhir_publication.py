@@ -150,6 +150,15 @@ def test_deleted_study_is_published_anew(site: Site) -> None:
     assert site.studies() == [again.id]
 
 
+@pytest.mark.parametrize("answered", [True, False], ids=["answer heard", "answer lost"])
+def test_withdrawn_study_is_entered_in_error(site: Site, answered: bool) -> None:
+    written = site.publish(site.study)
+    known, endpoint = written if answered else None, site.ehr.ensure_endpoint(None)
+    withdrawn = site.ehr.withdraw_imaging_study(site.study.study_instance_uid, endpoint=endpoint, known=known)
+    assert withdrawn and site.get(withdrawn)["status"] == "entered-in-error"
+    assert site.studies() == [written.id]
+
+
 def test_put_by_id_publishes_one_study(base: str) -> None:
     site = Site(base, "put-by-id")
     site.add_patient(site.mrn)

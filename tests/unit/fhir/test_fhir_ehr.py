@@ -219,6 +219,47 @@ def test_put_by_id_uses_the_derived_id(script: Script, settings: Ehr, issuers: I
     assert script.methods == ["GET", "PUT"] and script.asked[1].json["id"] == derived_id(content.UID)
 
 
+def withdraw(ehr: FhirEhr, known: Reference | None = None, endpoint: Reference | None = ENDPOINT) -> Reference | None:
+    return ehr.withdraw_imaging_study(content.UID, endpoint=endpoint, known=known)
+
+
+def test_known_study_is_marked_entered_in_error(script: Script, ehr: FhirEhr, issuers: Issuers) -> None:
+    script.say(200, stored(issuers))
+    script.say(200, ETag='W/"2"')
+    assert withdraw(ehr, KNOWN) == Reference("ImagingStudy", "7", "2")
+    assert script.methods == ["GET", "PUT"] and script.asked[1].json["status"] == "entered-in-error"
+
+
+def test_study_that_a_lost_answer_left_is_found_and_withdrawn(script: Script, ehr: FhirEhr, issuers: Issuers) -> None:
+    script.say(200, bundle(stored(issuers)))
+    script.say(200, stored(issuers))
+    script.say(200, ETag='W/"2"')
+    assert withdraw(ehr) == Reference("ImagingStudy", "7", "2")
+    assert script.methods == ["GET", "GET", "PUT"] and script.asked[2].json["status"] == "entered-in-error"
+
+
+def test_study_that_never_arrived_needs_no_withdrawal(script: Script, ehr: FhirEhr) -> None:
+    script.say(200, bundle())
+    assert withdraw(ehr) is None and script.methods == ["GET"]
+
+
+def test_study_that_another_source_published_is_not_withdrawn(script: Script, ehr: FhirEhr, issuers: Issuers) -> None:
+    script.say(200, bundle({**stored(issuers), "endpoint": [{"reference": "Endpoint/theirs"}]}))
+    assert withdraw(ehr) is None and script.methods == ["GET"]
+
+
+def test_nothing_is_asked_of_an_ehr_that_never_had_our_endpoint(script: Script, ehr: FhirEhr) -> None:
+    assert withdraw(ehr, endpoint=None) is None and script.asked == []
+
+
+def test_put_by_id_withdraws_by_the_derived_id(script: Script, settings: Ehr, issuers: Issuers) -> None:
+    by_id = settings.model_copy(update={"imaging_study": "put-by-id"})
+    ehr = FhirEhr(by_id, issuers, "https://images.example/dicom-web")
+    script.say(200, {**stored(issuers), "id": derived_id(content.UID)})
+    script.say(200, ETag='W/"2"')
+    assert withdraw(ehr) == Reference("ImagingStudy", derived_id(content.UID), "2")
+
+
 def test_endpoint_is_found_again(script: Script, ehr: FhirEhr) -> None:
     script.say(200, bundle())
     script.say(201, Location="Endpoint/e1")

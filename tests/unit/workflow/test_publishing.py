@@ -24,6 +24,7 @@ class FakeEhr:
         self.requests: dict[str, str] = {}
         self.studies: dict[str, tuple[str, str, tuple[str | None, ...]]] = {}
         self.faults: list[BridgeError] = []
+        self.lost_answers: list[BridgeError] = []
         self.calls: list[str] = []
         self.before_write: Callable[[], None] = lambda: None
         self.flying, self.most = 0, 0
@@ -60,15 +61,21 @@ class FakeEhr:
             self.calls.append("update" if known else "create")
             requests = tuple(r.id if r else None for r in based_on)
             self.studies[content.study_instance_uid] = ("available", patient.id, requests)
+            if self.lost_answers:
+                raise self.lost_answers.pop()
             return Reference("ImagingStudy", "is1", str(len(self.calls)))
         finally:
             with self._lock:
                 self.flying -= 1
 
-    def withdraw_imaging_study(self, study_instance_uid: str, known: Reference) -> Reference:
+    def withdraw_imaging_study(
+        self, study_instance_uid: str, *, endpoint: Reference | None, known: Reference | None
+    ) -> Reference | None:
+        if study_instance_uid not in self.studies or (known is None and endpoint is None):
+            return known
         _, patient, requests = self.studies[study_instance_uid]
         self.studies[study_instance_uid] = ("entered-in-error", patient, requests)
-        return known
+        return known or Reference("ImagingStudy", "is1")
 
 
 class Office:
@@ -246,6 +253,17 @@ def test_a_study_unlinked_during_its_first_delivery_is_taken_out_again(office: O
     office.ehr.before_write = lambda: None
     office.deliver()
     assert office.ehr.studies["1.2.3"][0] == "entered-in-error"
+
+
+def test_a_study_unlinked_after_a_delivery_whose_answer_was_lost_is_taken_out_too(office: Office) -> None:
+    key = scanned(office.house)
+    office.ehr.lost_answers.append(RemoteUnavailable("no answer", code="timeout"))
+    office.deliver()
+    assert (office.ehr.studies["1.2.3"][0], office.row["remote_id"]) == ("available", "")
+    office.house.matching.unlink(key, "cli:anna", "wrong patient")
+    office.house.clock.advance(3600)
+    office.deliver()
+    assert (office.ehr.studies["1.2.3"][0], office.row["remote_id"]) == ("entered-in-error", "is1")
 
 
 def test_images_of_a_second_patient_take_the_study_out_before_it_is_judged_again(office: Office) -> None:
