@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, case, cast, func, insert, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.message import Fate
 from bridge.domain.publication import PublicationState
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import (
     BigId,
     activity,
@@ -26,7 +26,9 @@ from bridge.store.schema import (
 
 _REFUSED = (Fate.REFUSED, Fate.QUARANTINED)
 _OWED = (PublicationState.DUE, PublicationState.CLAIMED, PublicationState.WAITING, PublicationState.DEAD)
-_ACTIVITY = select(activity.c.name, activity.c.at, activity.c["count"]).where(activity.c.kind == bindparam("k"))
+_ACTIVITY = Prepared(
+    select(activity.c.name, activity.c.at, activity.c["count"]).where(activity.c.kind == bindparam("k"))
+)
 _NEWEST = (
     select(message.c.fate)
     .where(message.c.feed == bindparam("feed"))
@@ -34,8 +36,8 @@ _NEWEST = (
     .limit(bindparam("n"))
     .subquery()
 )
-_SHARE = select(func.count(), func.sum(case((_NEWEST.c.fate.in_(_REFUSED), 1), else_=0)))
-_SINCE = (
+_SHARE = Prepared(select(func.count(), func.sum(case((one_of(_NEWEST.c.fate, _REFUSED), 1), else_=0))))
+_SINCE = Prepared(
     select(func.count())
     .select_from(message)
     .where(message.c.feed == bindparam("feed"), message.c.received_at > bindparam("since"))
@@ -47,10 +49,10 @@ _KEY = case(
         for what in ("message", "order", "step")
     )
 )
-_OPEN_MESSAGES = (
+_OPEN_MESSAGES = Prepared(
     select(review.c.kind, message.c.feed, func.count(), func.min(review.c.opened_at))
     .join(message, message.c.id == _KEY)
-    .where(review.c.closed_at.is_(None), review.c.kind.in_(("message-refused", "message-quarantined")))
+    .where(review.c.closed_at.is_(None), one_of(review.c.kind, ("message-refused", "message-quarantined")))
     .group_by(review.c.kind, message.c.feed)
 )
 _ORDER = case(
@@ -74,22 +76,24 @@ _PARKED = (
     .where(review.c.closed_at.is_(None), review.c.kind == "order-parked")
     .subquery()
 )
-_PARKED_BY_FEED = select(_PARKED.c.feed, func.count(), func.min(_PARKED.c.opened_at)).group_by(_PARKED.c.feed)
-_OPEN_REVIEWS = (
+_PARKED_BY_FEED = Prepared(select(_PARKED.c.feed, func.count(), func.min(_PARKED.c.opened_at)).group_by(_PARKED.c.feed))
+_OPEN_REVIEWS = Prepared(
     select(review.c.kind, func.count(), func.min(review.c.opened_at))
     .where(review.c.closed_at.is_(None))
     .group_by(review.c.kind)
 )
-_PUBLICATIONS = (
+_PUBLICATIONS = Prepared(
     select(publication.c.connection, publication.c.state, func.count(), func.min(publication.c.owed_since))
-    .where(publication.c.state.in_(_OWED))
+    .where(one_of(publication.c.state, _OWED))
     .group_by(publication.c.connection, publication.c.state)
 )
-_DONE = select(func.count()).select_from(publication).where(publication.c.state == PublicationState.DONE)
-_OPEN = select(alarm).where(alarm.c.ended_at.is_(None)).order_by(alarm.c.id)
-_ALL = select(alarm).order_by(alarm.c.id.desc()).limit(bindparam("n"))
-_BEGIN = insert(alarm).returning(alarm.c.id)
-_END = update(alarm).where(alarm.c.id == bindparam("a"), alarm.c.ended_at.is_(None)).values(ended_at=bindparam("at"))
+_DONE = Prepared(select(func.count()).select_from(publication).where(publication.c.state == PublicationState.DONE))
+_OPEN = Prepared(select(alarm).where(alarm.c.ended_at.is_(None)).order_by(alarm.c.id))
+_ALL = Prepared(select(alarm).order_by(alarm.c.id.desc()).limit(bindparam("n")))
+_BEGIN = Prepared(insert(alarm).returning(alarm.c.id))
+_END = Prepared(
+    update(alarm).where(alarm.c.id == bindparam("a"), alarm.c.ended_at.is_(None)).values(ended_at=bindparam("at"))
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy import and_, bindparam, delete, insert, or_, select
 
 from bridge.domain.identity import Identifier
+from bridge.store.change import change_row
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import appointment
 
-_FIND = (
+_FIND = Prepared(
     select(appointment)
     .where(
         or_(
@@ -22,8 +23,8 @@ _FIND = (
     .order_by(appointment.c.event_at.desc(), appointment.c.id.desc())
     .limit(1)
 )
-_INSERT = insert(appointment)
-_DELETE = delete(appointment).where(appointment.c.id == bindparam("a"))
+_INSERT = Prepared(insert(appointment))
+_DELETE = Prepared(delete(appointment).where(appointment.c.id == bindparam("a")))
 
 
 def find_appointment(connection: Connection, placer: Identifier | None, filler: Identifier | None) -> Any | None:
@@ -40,9 +41,9 @@ def find_appointment(connection: Connection, placer: Identifier | None, filler: 
 def put_appointment(connection: Connection, known: Any | None, values: Mapping[str, Any]) -> None:
     """Add it, or let it take the place of `known`."""
     if known is None:
-        connection.execute(_INSERT, dict(values))
+        connection.execute(_INSERT, values)
     else:
-        connection.execute(update(appointment).where(appointment.c.id == known.id).values(**values))
+        change_row(connection, appointment, known.id, values)
 
 
 def drop_appointment(connection: Connection, appointment_id: int) -> None:

@@ -7,20 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select
-from sqlalchemy.engine import Connection
 
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import activity, audit
 from bridge.store.upsert import upsert
 
-_INSERT = insert(audit)
+_INSERT = Prepared(insert(audit))
 _NEWEST_FIRST = select(audit).order_by(audit.c.id.desc())
-_NEWEST = select(func.max(audit.c.id))
-_SINCE = (
+_NEWEST = Prepared(select(func.max(audit.c.id)))
+_SINCE = Prepared(
     select(audit.c.action, audit.c.subject)
     .where(audit.c.id > bindparam("i"), audit.c.who == bindparam("w"))
     .order_by(audit.c.id)
 )
-_COUNT = select(func.count()).select_from(audit).where(audit.c.action == bindparam("a"))
+_COUNT = Prepared(select(func.count()).select_from(audit).where(audit.c.action == bindparam("a")))
 
 
 def write_audit(
@@ -73,12 +73,12 @@ _ACTIVITY = upsert(
     {"at": None, "note": None, "count": activity.c["count"] + bindparam("more")},
     extra_values={"count": bindparam("more")},
 )
-_ACTIVITIES = select(activity).order_by(activity.c.kind, activity.c.name)
+_ACTIVITIES = Prepared(select(activity).order_by(activity.c.kind, activity.c.name))
 
 
 def note_activity(connection: Connection, kind: str, name: str, at: datetime, *, more: int = 1, note: str = "") -> None:
     """Remember the newest sign of life of a role, feed or device, and count it."""
-    connection.execute(_ACTIVITY(connection), {"kind": kind, "name": name, "at": at, "more": more, "note": note})
+    connection.execute(_ACTIVITY, {"kind": kind, "name": name, "at": at, "more": more, "note": note})
 
 
 def activities(connection: Connection) -> list[dict[str, object]]:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pysqlite3.dbapi2 as sqlite  # type: ignore[import-untyped]
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+import sqlalchemy
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from bridge.errors import BridgeError, StoreBroken, StoreUnavailable
+from bridge.store.connection import Connection
 from bridge.store.turnstile import Turnstile
 
 log = logging.getLogger("bridge.store")
@@ -87,8 +89,8 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A short reading transaction. Keep it short: a long one stops the WAL from being reset."""
         try:
-            with self._reader_engine.connect() as connection:
-                yield connection
+            with self._reader_engine.connect() as core:
+                yield Connection(core)
         except SQLAlchemyError as fault:
             raise _meaning(fault) from fault
 
@@ -122,6 +124,7 @@ class Database:
             engine = create_engine(
                 f"sqlite:///{self.path}",
                 module=sqlite,
+                paramstyle="named",
                 connect_args={"timeout": 30, "check_same_thread": False, "cached_statements": 512},
                 pool_size=1 if writing else 8,
                 max_overflow=0 if writing else 24,
@@ -152,8 +155,9 @@ class Database:
         try:
             with (
                 self._turnstile.turn() if self._turnstile else nullcontext(),
-                self._writer_engine.begin() as connection,
+                self._writer_engine.begin() as core,
             ):
+                connection = Connection(core)
                 deadline = time.monotonic() + GROUP_SECONDS
                 while job is not None:
                     taken.append(job[1])
@@ -195,17 +199,17 @@ class Database:
 
 
 def _attempt(connection: Connection, change: Change[Any]) -> tuple[Any, BaseException | None]:
-    savepoint = connection.begin_nested()
+    connection.set_savepoint()
     try:
         value = change(connection)
-        savepoint.commit()
-    except DBAPIError as fault:
-        if isinstance(fault, OperationalError) and _error_name(fault) not in ITS_OWN_FAULT:
+        connection.release_savepoint()
+    except OperationalError as fault:
+        if _error_name(fault) not in ITS_OWN_FAULT:
             raise  # the disk, not the change: the whole group fails
-        savepoint.rollback()
+        connection.undo_to_savepoint()
         return None, fault
     except Exception as fault:  # noqa: BLE001 - handed to the caller, whatever it is
-        savepoint.rollback()
+        connection.undo_to_savepoint()
         return None, fault
     return value, None
 
@@ -237,9 +241,9 @@ def _set_up_sqlite(dbapi_connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin_immediate(core: sqlalchemy.Connection) -> None:
+    core.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin_deferred(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+def _begin_deferred(core: sqlalchemy.Connection) -> None:
+    core.exec_driver_sql("BEGIN")

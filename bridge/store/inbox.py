@@ -8,28 +8,30 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import String, and_, bindparam, cast, delete, func, insert, or_, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.message import Envelope, Fate
 from bridge.store.audit import note_activity
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import activity, message, review
 
-_ANSWER = select(message.c.id, message.c.ack, message.c.ack_code).where(
-    message.c.sending_application == bindparam("app"),
-    message.c.sending_facility == bindparam("fac"),
-    message.c.control_id == bindparam("control"),
-    message.c.sha256 == bindparam("sha"),
+_ANSWER = Prepared(
+    select(message.c.id, message.c.ack, message.c.ack_code).where(
+        message.c.sending_application == bindparam("app"),
+        message.c.sending_facility == bindparam("fac"),
+        message.c.control_id == bindparam("control"),
+        message.c.sha256 == bindparam("sha"),
+    )
 )
-_SAME_CONTROL = (
-    select(func.count())
-    .select_from(message)
+_SAME_CONTROL = Prepared(
+    select(message.c.sha256)
     .where(
         message.c.sending_application == bindparam("app"),
         message.c.sending_facility == bindparam("fac"),
         message.c.control_id == bindparam("control"),
     )
+    .limit(1)
 )
-_QUARANTINED = (
+_QUARANTINED = Prepared(
     select(message.c.id)
     .where(
         message.c.sending_application == bindparam("app"),
@@ -40,14 +42,14 @@ _QUARANTINED = (
     )
     .limit(1)
 )
-_INSERT = insert(message).returning(message.c.id)
-_FINISH = (
+_INSERT = Prepared(insert(message).returning(message.c.id))
+_FINISH = Prepared(
     update(message)
     .where(message.c.id == bindparam("m"))
     .values(fate=bindparam("f"), reasons=bindparam("r"), ack_code=bindparam("code"), ack=bindparam("a"))
 )
-_GET = select(message).where(message.c.id == bindparam("m"))
-_REPLAYED = (
+_GET = Prepared(select(message).where(message.c.id == bindparam("m")))
+_REPLAYED = Prepared(
     update(message)
     .where(message.c.id == bindparam("m"))
     .values(fate=bindparam("f"), reasons=bindparam("r"), replays=message.c.replays + 1)
@@ -65,26 +67,28 @@ _LIST = select(
     message.c.ack_code,
     func.length(message.c.raw).label("size"),
 )
-_SEQUENCE = select(activity.c.note).where(activity.c.kind == "sequence", activity.c.name == bindparam("link"))
-_WINDOW = (
+_SEQUENCE = Prepared(select(activity.c.note).where(activity.c.kind == "sequence", activity.c.name == bindparam("link")))
+_WINDOW = Prepared(
     select(message.c.id, message.c.received_at, func.length(message.c.raw).label("size"))
     .where(message.c.id > bindparam("after"))
     .order_by(message.c.id)
     .limit(bindparam("n"))
 )
 _KINDS = (f"message-{Fate.REFUSED}", f"message-{Fate.QUARANTINED}")
-_OLDEST_OPEN_ORDER = select(func.min(review.c.opened_at)).where(
-    review.c.closed_at.is_(None), ~review.c.kind.like("message-%"), ~review.c.kind.like("study-%")
+_OLDEST_OPEN_ORDER = Prepared(
+    select(func.min(review.c.opened_at)).where(
+        review.c.closed_at.is_(None), ~review.c.kind.like("message-%"), ~review.c.kind.like("study-%")
+    )
 )
-_NEWEST = select(func.max(message.c.id))
+_NEWEST = Prepared(select(func.max(message.c.id)))
 _SUBJECT = "message:" + cast(message.c.id, String)
-_PURGE = (
+_PURGE = Prepared(
     delete(message)
     .where(message.c.id > bindparam("after"), message.c.id <= bindparam("to"))
     .where(message.c.received_at < bindparam("before"))
     .where(
         ~select(review.c.id)
-        .where(review.c.kind.in_(_KINDS), review.c.subject == _SUBJECT, review.c.closed_at.is_(None))
+        .where(one_of(review.c.kind, _KINDS), review.c.subject == _SUBJECT, review.c.closed_at.is_(None))
         .exists()
     )
     .where(
@@ -94,7 +98,7 @@ _PURGE = (
         )
     )
 )
-_COUNTS = select(message.c.fate, func.count()).group_by(message.c.fate)
+_COUNTS = Prepared(select(message.c.fate, func.count()).group_by(message.c.fate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,36 +114,26 @@ def content_hash(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def find_answer(connection: Connection, envelope: Envelope, sha256: str) -> Answer | None:
-    """The stored answer of a resent message: same MSH-3, MSH-4, MSH-10 and the same bytes."""
+def find_answer(connection: Connection, envelope: Envelope, sha256: str) -> tuple[Answer | None, bool]:
+    """The stored answer of a resent message (same MSH-3, MSH-4, MSH-10 and the same bytes), and whether the control id
+    came before at all: with other bytes it is a counter that restarted."""
     if not envelope.control_id:
-        return None
-    row = connection.execute(
-        _ANSWER,
-        {
-            "app": envelope.sending_application,
-            "fac": envelope.sending_facility,
-            "control": envelope.control_id,
-            "sha": sha256,
-        },
-    ).one_or_none()
-    return Answer(row.id, row.ack or b"", row.ack_code) if row else None
+        return None, False
+    keys = {
+        "app": envelope.sending_application,
+        "fac": envelope.sending_facility,
+        "control": envelope.control_id,
+    }
+    if connection.execute(_SAME_CONTROL, keys).first() is None:
+        return None, False
+    row = connection.execute(_ANSWER, {**keys, "sha": sha256}).one_or_none()
+    return (Answer(row.id, row.ack or b"", row.ack_code) if row else None), True
 
 
 def is_quarantined(connection: Connection, envelope: Envelope, sha256: str) -> bool:
     """Whether the same bytes, which are no message, are kept already: a sender that repeats them fills no disk."""
     keys = {"app": envelope.sending_application, "fac": envelope.sending_facility, "sha": sha256}
     return connection.execute(_QUARANTINED, keys).first() is not None
-
-
-def control_id_seen(connection: Connection, envelope: Envelope) -> bool:
-    """Whether another message of this sender has the same control id (a counter that restarted)."""
-    keys = {
-        "app": envelope.sending_application,
-        "fac": envelope.sending_facility,
-        "control": envelope.control_id,
-    }
-    return bool(envelope.control_id) and connection.execute(_SAME_CONTROL, keys).scalar_one() > 0
 
 
 def store_message(connection: Connection, envelope: Envelope, sha256: str) -> int:

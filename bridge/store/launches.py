@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.study import MatchState
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import (
     hand_over,
     imaging_order,
@@ -22,30 +22,30 @@ from bridge.store.schema import (
 )
 from bridge.store.upsert import insert_new
 
-_PENDING_INSERT = insert(launch_pending)
-_PENDING = select(launch_pending).where(launch_pending.c.state_hash == bindparam("h"))
-_PENDING_USE = (
+_PENDING_INSERT = Prepared(insert(launch_pending))
+_PENDING = Prepared(select(launch_pending).where(launch_pending.c.state_hash == bindparam("h")))
+_PENDING_USE = Prepared(
     update(launch_pending)
     .where(launch_pending.c.id == bindparam("p"), launch_pending.c.used_at.is_(None))
     .values(used_at=bindparam("at"))
 )
-_SESSION_INSERT = insert(launch_session).returning(launch_session.c.id)
-_SESSION_STUDY_INSERT = insert(launch_study)
-_SESSION = select(launch_session).where(launch_session.c.id == bindparam("i"))
-_SESSION_BY_TOKEN = select(launch_session).where(launch_session.c.token_hash == bindparam("h"))
-_SESSION_TOKEN = (
+_SESSION_INSERT = Prepared(insert(launch_session).returning(launch_session.c.id))
+_SESSION_STUDY_INSERT = Prepared(insert(launch_study))
+_SESSION = Prepared(select(launch_session).where(launch_session.c.id == bindparam("i")))
+_SESSION_BY_TOKEN = Prepared(select(launch_session).where(launch_session.c.token_hash == bindparam("h")))
+_SESSION_TOKEN = Prepared(
     update(launch_session)
     .where(launch_session.c.id == bindparam("i"), launch_session.c.revoked_at.is_(None))
     .values(token_hash=bindparam("h"))
 )
-_SESSION_END = (
+_SESSION_END = Prepared(
     update(launch_session)
     .where(launch_session.c.id == bindparam("i"), launch_session.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at"))
 )
 # A study counts only while a live link ties it to an order of the session's patient: access follows an unlink or a
 # merge at the next request.
-_SESSION_STUDIES = (
+_SESSION_STUDIES = Prepared(
     select(study.c.study_instance_uid, study.c.id, launch_study.c.id.label("entry"))
     .join(launch_study, launch_study.c.study_id == study.c.id)
     .join(study_link, study_link.c.study_id == study.c.id)
@@ -59,7 +59,7 @@ _SESSION_STUDIES = (
     )
     .distinct()
 )
-_STUDIES_OF_PATIENT = (
+_STUDIES_OF_PATIENT = Prepared(
     select(study)
     .join(study_link, study_link.c.study_id == study.c.id)
     .join(requested_procedure, requested_procedure.c.id == study_link.c.procedure_id)
@@ -72,14 +72,14 @@ _STUDIES_OF_PATIENT = (
     .distinct()
     .order_by(study.c.study_date.desc(), study.c.id.desc())
 )
-_PATIENT_OF_STUDY = (
+_PATIENT_OF_STUDY = Prepared(
     select(imaging_order.c.patient_id)
     .join(requested_procedure, requested_procedure.c.order_id == imaging_order.c.id)
     .join(study_link, study_link.c.procedure_id == requested_procedure.c.id)
     .where(study_link.c.study_id == bindparam("s"), study_link.c.ended_at.is_(None))
     .distinct()
 )
-_ACCESSED = (
+_ACCESSED = Prepared(
     update(launch_study)
     .where(
         launch_study.c.session_id == bindparam("i"),
@@ -88,16 +88,18 @@ _ACCESSED = (
     )
     .values(accessed_at=bindparam("at"))
 )
-_HAND_OVER_INSERT = insert(hand_over)
-_HAND_OVER = select(hand_over).where(hand_over.c.code_hash == bindparam("h"))
-_HAND_OVER_USE = (
+_HAND_OVER_INSERT = Prepared(insert(hand_over))
+_HAND_OVER = Prepared(select(hand_over).where(hand_over.c.code_hash == bindparam("h")))
+_HAND_OVER_USE = Prepared(
     update(hand_over)
     .where(hand_over.c.id == bindparam("i"), hand_over.c.used_at.is_(None))
     .values(used_at=bindparam("at"))
 )
 _LINK_INSERT = insert_new(launch_link, ("issuer", "token_id"))
-_LINK = select(launch_link, study.c.study_instance_uid).join(study).where(launch_link.c.link_hash == bindparam("h"))
-_LINK_USE = (
+_LINK = Prepared(
+    select(launch_link, study.c.study_instance_uid).join(study).where(launch_link.c.link_hash == bindparam("h"))
+)
+_LINK_USE = Prepared(
     update(launch_link)
     .where(launch_link.c.id == bindparam("i"), launch_link.c.used_at.is_(None))
     .values(used_at=bindparam("at"))

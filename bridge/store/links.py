@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, exists, insert, or_, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.matching import OrderFacts
 from bridge.domain.order import OrderStatus
@@ -14,6 +13,7 @@ from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
 from bridge.domain.study import StudyFacts
 from bridge.store import studies
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import (
     imaging_order,
     patient,
@@ -30,14 +30,14 @@ _LINKS = (
     .where(study_link.c.study_id == bindparam("s"))
     .order_by(study_link.c.id)
 )
-_LIVE_LINKS = _LINKS.where(study_link.c.ended_at.is_(None))
-_LINK_INSERT = insert(study_link)
-_LINK_END = (
+_LIVE_LINKS = Prepared(_LINKS.where(study_link.c.ended_at.is_(None)))
+_LINK_INSERT = Prepared(insert(study_link))
+_LINK_END = Prepared(
     update(study_link)
     .where(study_link.c.id == bindparam("l"))
     .values(ended_at=bindparam("at"), ended_by=bindparam("by"), end_reason=bindparam("r"))
 )
-_PERFORMED_PROCEDURES = (
+_PERFORMED_PROCEDURES = Prepared(
     select(scheduled_procedure_step.c.requested_procedure_id)
     .join(performed_reference, performed_reference.c.step_id == scheduled_procedure_step.c.id)
     .where(performed_reference.c.study_instance_uid == bindparam("uid"))
@@ -78,7 +78,7 @@ _ORDER_FACTS = (
     ).order_by(requested_procedure.c.id)
     # No limit: what strong evidence names is all weighed, or a second order would be overlooked.
 )
-_ORDERS_OF_PATIENT = (
+_ORDERS_OF_PATIENT = Prepared(
     _ORDER_FACTS_BASE.where(
         imaging_order.c.patient_id.in_(
             select(patient_identifier.c.patient_id).where(
@@ -89,15 +89,19 @@ _ORDERS_OF_PATIENT = (
     .order_by(requested_procedure.c.id.desc())
     .limit(100)
 )
-_STEP_FACTS = select(
-    scheduled_procedure_step.c.scheduled_step_id,
-    scheduled_procedure_step.c.modality,
-    scheduled_procedure_step.c.start_date,
-).where(scheduled_procedure_step.c.requested_procedure_id == bindparam("p"))
-_IDENTIFIERS = select(patient_identifier.c.value, patient_identifier.c.issuer).where(
-    patient_identifier.c.patient_id == bindparam("p")
+_STEP_FACTS = Prepared(
+    select(
+        scheduled_procedure_step.c.scheduled_step_id,
+        scheduled_procedure_step.c.modality,
+        scheduled_procedure_step.c.start_date,
+    ).where(scheduled_procedure_step.c.requested_procedure_id == bindparam("p"))
 )
-_FACTS_OF_ORDER = _ORDER_FACTS_BASE.where(requested_procedure.c.order_id == bindparam("o"))
+_IDENTIFIERS = Prepared(
+    select(patient_identifier.c.value, patient_identifier.c.issuer).where(
+        patient_identifier.c.patient_id == bindparam("p")
+    )
+)
+_FACTS_OF_ORDER = Prepared(_ORDER_FACTS_BASE.where(requested_procedure.c.order_id == bindparam("o")))
 
 
 def facts_of(connection: Connection, study_id: int) -> StudyFacts:

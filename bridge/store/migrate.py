@@ -32,7 +32,7 @@ def newest() -> str:
 
 def current(database: Database) -> str | None:
     with database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return MigrationContext.configure(connection.core).get_current_revision()
 
 
 def migrate(database: Database) -> None:
@@ -48,5 +48,5 @@ def migrate(database: Database) -> None:
 def differences(database: Database) -> list[object]:
     """What the tables in the database and `schema/` disagree about; nothing after `migrate`."""
     with database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        context = MigrationContext.configure(connection.core, opts={"compare_type": False})
         return list(compare_metadata(context, metadata))

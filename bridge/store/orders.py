@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select, update
 
 from bridge.domain.identity import Identifier
 from bridge.domain.order import OrderStatus, StepStatus
+from bridge.store.change import change_row
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import (
     imaging_order,
     order_event,
@@ -59,34 +60,42 @@ _ORDER_COLUMNS = (
     imaging_order.c.department,
     imaging_order.c.patient_class,
 )
-_BY_PLACER = select(*_ORDER_COLUMNS).where(
-    imaging_order.c.placer_order_number == bindparam("v"), imaging_order.c.placer_issuer == bindparam("i")
+_BY_NUMBERS = Prepared(
+    select(*_ORDER_COLUMNS).where(
+        or_(
+            and_(
+                imaging_order.c.placer_order_number == bindparam("p"), imaging_order.c.placer_issuer == bindparam("pi")
+            ),
+            and_(
+                imaging_order.c.filler_order_number == bindparam("f"), imaging_order.c.filler_issuer == bindparam("fi")
+            ),
+        )
+    )
 )
-_BY_FILLER = select(*_ORDER_COLUMNS).where(
-    imaging_order.c.filler_order_number == bindparam("v"), imaging_order.c.filler_issuer == bindparam("i")
+_BY_ID = Prepared(select(*_ORDER_COLUMNS).where(imaging_order.c.id == bindparam("o")))
+_INSERT = Prepared(insert(imaging_order).returning(imaging_order.c.id))
+_HISTORY = Prepared(insert(order_history))
+_HISTORY_OF = Prepared(
+    select(order_history).where(order_history.c.order_id == bindparam("o")).order_by(order_history.c.id)
 )
-_BY_ID = select(*_ORDER_COLUMNS).where(imaging_order.c.id == bindparam("o"))
-_INSERT = insert(imaging_order).returning(imaging_order.c.id)
-_HISTORY = insert(order_history)
-_HISTORY_OF = select(order_history).where(order_history.c.order_id == bindparam("o")).order_by(order_history.c.id)
-_PROCEDURES = select(procedure).where(procedure.c.order_id == bindparam("o")).order_by(procedure.c.id)
-_PROCEDURE_INSERT = insert(procedure).returning(procedure.c.id)
-_STEPS = select(step).where(step.c.requested_procedure_id == bindparam("p")).order_by(step.c.id)
-_STEPS_OF_ORDER = (
+_PROCEDURES = Prepared(select(procedure).where(procedure.c.order_id == bindparam("o")).order_by(procedure.c.id))
+_PROCEDURE_INSERT = Prepared(insert(procedure).returning(procedure.c.id))
+_STEPS = Prepared(select(step).where(step.c.requested_procedure_id == bindparam("p")).order_by(step.c.id))
+_STEPS_OF_ORDER = Prepared(
     select(step)
     .join(procedure, procedure.c.id == step.c.requested_procedure_id)
     .where(procedure.c.order_id == bindparam("o"))
     .order_by(step.c.id)
 )
-_STEP_INSERT = insert(step).returning(step.c.id)
-_STATIONS_DELETE = delete(scheduled_station).where(scheduled_station.c.step_id == bindparam("s"))
-_STATION_INSERT = insert(scheduled_station)
-_STATIONS_OF = (
+_STEP_INSERT = Prepared(insert(step).returning(step.c.id))
+_STATIONS_DELETE = Prepared(delete(scheduled_station).where(scheduled_station.c.step_id == bindparam("s")))
+_STATION_INSERT = Prepared(insert(scheduled_station))
+_STATIONS_OF = Prepared(
     select(scheduled_station.c.ae_title)
     .where(scheduled_station.c.step_id == bindparam("s"))
     .order_by(scheduled_station.c.position)
 )
-_TOUCH_STEPS_OF_PATIENT = (
+_TOUCH_STEPS_OF_PATIENT = Prepared(
     update(step)
     .where(
         step.c.requested_procedure_id.in_(
@@ -108,39 +117,39 @@ _STEPS_BY_REFERENCE = (
     .join(procedure, procedure.c.id == step.c.requested_procedure_id)
     .join(imaging_order, imaging_order.c.id == procedure.c.order_id)
 )
-_STEPS_BY_STUDY = _STEPS_BY_REFERENCE.where(
-    procedure.c.study_instance_uid == bindparam("uid"),
-    or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
+_STEPS_BY_STUDY = Prepared(
+    _STEPS_BY_REFERENCE.where(
+        procedure.c.study_instance_uid == bindparam("uid"),
+        or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
+    )
 )
-_STEPS_BY_ACCESSION = _STEPS_BY_REFERENCE.where(
-    imaging_order.c.accession_told == bindparam("a"),
-    imaging_order.c.accession_issuer == bindparam("i"),
-    or_(bindparam("rp") == "", procedure.c.requested_procedure_id == bindparam("rp")),
-    or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
+_STEPS_BY_ACCESSION = Prepared(
+    _STEPS_BY_REFERENCE.where(
+        imaging_order.c.accession_told == bindparam("a"),
+        imaging_order.c.accession_issuer == bindparam("i"),
+        or_(bindparam("rp") == "", procedure.c.requested_procedure_id == bindparam("rp")),
+        or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
+    )
 )
-_UID_IN_USE = select(study.c.id).where(study.c.study_instance_uid == bindparam("uid")).limit(1)
-_UID_PERFORMED = (
+_UID_IN_USE = Prepared(select(study.c.id).where(study.c.study_instance_uid == bindparam("uid")).limit(1))
+_UID_PERFORMED = Prepared(
     select(performed_reference.c.id).where(performed_reference.c.study_instance_uid == bindparam("uid")).limit(1)
 )
-_UID_ORDERED_FOR_ANOTHER = (
-    select(procedure.c.id)
-    .join(imaging_order, imaging_order.c.id == procedure.c.order_id)
+_ORDERED_FOR_ANOTHER = (
+    exists()
+    .select_from(procedure.join(imaging_order, imaging_order.c.id == procedure.c.order_id))
     .where(procedure.c.study_instance_uid == bindparam("uid"), imaging_order.c.patient_id != bindparam("p"))
-    .limit(1)
 )
-_UID_STORED_FOR_ANOTHER = (
-    select(study.c.id)
-    .where(
-        study.c.study_instance_uid == bindparam("uid"),
-        study.c.patient_id != "",
-        ~exists().where(
-            patient_identifier.c.patient_id == bindparam("p"),
-            patient_identifier.c.value == study.c.patient_id,
-            patient_identifier.c.issuer == study.c.patient_issuer,
-        ),
-    )
-    .limit(1)
+_STORED_FOR_ANOTHER = exists().where(
+    study.c.study_instance_uid == bindparam("uid"),
+    study.c.patient_id != "",
+    ~exists().where(
+        patient_identifier.c.patient_id == bindparam("p"),
+        patient_identifier.c.value == study.c.patient_id,
+        patient_identifier.c.issuer == study.c.patient_issuer,
+    ),
 )
+_UID_OF_ANOTHER = Prepared(select(or_(_ORDERED_FOR_ANOTHER, _STORED_FOR_ANOTHER)))
 
 
 def _identifier(value: str | None, issuer: str) -> Identifier | None:
@@ -165,14 +174,14 @@ def _order(row: Any) -> OrderRow:
 
 def find_order(connection: Connection, placer: Identifier | None, filler: Identifier | None) -> list[OrderRow]:
     """The orders that carry either number with its issuer: none, one, or two that contradict each other."""
-    found: dict[int, OrderRow] = {}
-    for statement, identifier in ((_BY_PLACER, placer), (_BY_FILLER, filler)):
-        if identifier is None:
-            continue
-        row = connection.execute(statement, {"v": identifier.value, "i": identifier.issuer}).one_or_none()
-        if row is not None:
-            found[row.id] = _order(row)
-    return list(found.values())
+    numbers = {
+        "p": placer.value if placer else None,
+        "pi": placer.issuer if placer else "",
+        "f": filler.value if filler else None,
+        "fi": filler.issuer if filler else "",
+    }
+    found = [_order(row) for row in connection.execute(_BY_NUMBERS, numbers)]
+    return sorted(found, key=lambda o: not (placer and o.placer and o.placer.key == placer.key))  # the placer's first
 
 
 def get_order(connection: Connection, order_id: int) -> OrderRow:
@@ -180,15 +189,11 @@ def get_order(connection: Connection, order_id: int) -> OrderRow:
 
 
 def add_order(connection: Connection, values: Mapping[str, Any]) -> int:
-    return int(connection.execute(_INSERT, dict(values)).scalar_one())
+    return int(connection.execute(_INSERT, values).scalar_one())
 
 
 def change_order(connection: Connection, order_id: int, values: Mapping[str, Any]) -> None:
-    connection.execute(
-        update(imaging_order)
-        .where(imaging_order.c.id == order_id)
-        .values(version=imaging_order.c.version + 1, **values)
-    )
+    change_row(connection, imaging_order, order_id, values, new_version=True)
 
 
 def add_history(
@@ -225,11 +230,11 @@ def procedures_of(connection: Connection, order_id: int) -> list[Any]:
 
 
 def add_procedure(connection: Connection, values: Mapping[str, Any]) -> int:
-    return int(connection.execute(_PROCEDURE_INSERT, dict(values)).scalar_one())
+    return int(connection.execute(_PROCEDURE_INSERT, values).scalar_one())
 
 
 def change_procedure(connection: Connection, procedure_id: int, values: Mapping[str, Any]) -> None:
-    connection.execute(update(procedure).where(procedure.c.id == procedure_id).values(**values))
+    change_row(connection, procedure, procedure_id, values)
 
 
 def steps_of(connection: Connection, procedure_id: int) -> list[Any]:
@@ -241,17 +246,21 @@ def steps_of_order(connection: Connection, order_id: int) -> list[Any]:
 
 
 def add_step(connection: Connection, values: Mapping[str, Any]) -> int:
-    return int(connection.execute(_STEP_INSERT, dict(values)).scalar_one())
+    return int(connection.execute(_STEP_INSERT, values).scalar_one())
 
 
 def change_step(connection: Connection, step_id: int, values: Mapping[str, Any]) -> None:
-    connection.execute(update(step).where(step.c.id == step_id).values(version=step.c.version + 1, **values))
+    change_row(connection, step, step_id, values, new_version=True)
+
+
+def add_stations(connection: Connection, step_id: int, ae_titles: tuple[str, ...]) -> None:
+    for position, title in enumerate(ae_titles):
+        connection.execute(_STATION_INSERT, {"step_id": step_id, "ae_title": title, "position": position})
 
 
 def set_stations(connection: Connection, step_id: int, ae_titles: tuple[str, ...]) -> None:
     connection.execute(_STATIONS_DELETE, {"s": step_id})
-    for position, title in enumerate(ae_titles):
-        connection.execute(_STATION_INSERT, {"step_id": step_id, "ae_title": title, "position": position})
+    add_stations(connection, step_id, ae_titles)
 
 
 def stations_of(connection: Connection, step_id: int) -> tuple[str, ...]:
@@ -300,18 +309,14 @@ def study_uid_in_use(connection: Connection, study_instance_uid: str) -> bool:
 
 def study_uid_of_another(connection: Connection, study_instance_uid: str, patient_id: int) -> bool:
     """Whether an order or a stored study of somebody else carries the UID."""
-    keys = {"uid": study_instance_uid, "p": patient_id}
-    return bool(
-        connection.execute(_UID_ORDERED_FOR_ANOTHER, keys).first()
-        or connection.execute(_UID_STORED_FOR_ANOTHER, keys).first()
-    )
+    return bool(connection.execute(_UID_OF_ANOTHER, {"uid": study_instance_uid, "p": patient_id}).scalar_one())
 
 
 def set_step_status(connection: Connection, step_id: int, status: StepStatus) -> None:
     change_step(connection, step_id, {"status": status})
 
 
-_ORDER_OF_STEP = (
+_ORDER_OF_STEP = Prepared(
     select(procedure.c.order_id)
     .join(step, step.c.requested_procedure_id == procedure.c.id)
     .where(step.c.id == bindparam("s"))
@@ -322,9 +327,9 @@ def order_of_step(connection: Connection, step_id: int) -> int:
     return int(connection.execute(_ORDER_OF_STEP, {"s": step_id}).scalar_one())
 
 
-_EVENT_INSERT = insert(order_event)
-_FORGET_MESSAGE = delete(order_event).where(order_event.c.message_id == bindparam("m"))
-_EVENTS = select(order_event).where(order_event.c.order_id == bindparam("o")).order_by(order_event.c.id)
+_EVENT_INSERT = Prepared(insert(order_event))
+_FORGET_MESSAGE = Prepared(delete(order_event).where(order_event.c.message_id == bindparam("m")))
+_EVENTS = Prepared(select(order_event).where(order_event.c.order_id == bindparam("o")).order_by(order_event.c.id))
 
 
 def add_event(connection: Connection, order_id: int, message_id: int | None, values: Mapping[str, Any]) -> None:
@@ -340,8 +345,10 @@ def events_of(connection: Connection, order_id: int) -> list[Any]:
     return list(connection.execute(_EVENTS, {"o": order_id}))
 
 
-_PERFORMED_STEP = select(performed_reference.c.id).where(performed_reference.c.step_id == bindparam("s")).limit(1)
-_STUDY_OF_STEP = (
+_PERFORMED_STEP = Prepared(
+    select(performed_reference.c.id).where(performed_reference.c.step_id == bindparam("s")).limit(1)
+)
+_STUDY_OF_STEP = Prepared(
     select(study.c.id)
     .join(procedure, procedure.c.study_instance_uid == study.c.study_instance_uid)
     .join(step, step.c.requested_procedure_id == procedure.c.id)

@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, union_all, update
-from sqlalchemy.engine import Connection
 
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import message, outbound_message
 
 
@@ -65,10 +65,12 @@ _COLUMNS = (
     _out.id, _out.destination, _out.control_id, _out.raw, _out.subject, _out.event, _out.state, _out.attempts,
     _out.next_attempt_at, _out.created_at,
 )  # fmt: skip
-_INSERT = insert(outbound_message)
-_EVENTS = select(_out.event).where(_out.destination == bindparam("d"), _out.subject == bindparam("s")).order_by(_out.id)
+_INSERT = Prepared(insert(outbound_message))
+_EVENTS = Prepared(
+    select(_out.event).where(_out.destination == bindparam("d"), _out.subject == bindparam("s")).order_by(_out.id)
+)
 # The oldest of each state is one step in the index; the oldest of all at once would be a walk through the queue.
-_HEAD = (
+_HEAD = Prepared(
     select(*_COLUMNS)
     .where(
         _out.id.in_(
@@ -83,32 +85,32 @@ _HEAD = (
     .order_by(_out.id)
     .limit(1)
 )
-_GET = select(*_COLUMNS).where(_out.id == bindparam("m"))
-_CLAIM = (
+_GET = Prepared(select(*_COLUMNS).where(_out.id == bindparam("m")))
+_CLAIM = Prepared(
     update(outbound_message)
-    .where(_out.id == bindparam("m"), _out.state.in_([OutboundState.NEW, OutboundState.DUE]))
+    .where(_out.id == bindparam("m"), one_of(_out.state, (OutboundState.NEW, OutboundState.DUE)))
     .where(_out.attempts == bindparam("seen"), _out.next_attempt_at <= bindparam("now"))
     .values(state=OutboundState.DUE, raw=bindparam("bytes"), attempts=_out.attempts + 1, next_attempt_at=bindparam("t"))
 )
-_SETTLE = (
+_SETTLE = Prepared(
     update(outbound_message)
-    .where(_out.id == bindparam("m"), _out.state.in_(WAITING), _out.attempts == bindparam("mine"))
+    .where(_out.id == bindparam("m"), one_of(_out.state, WAITING), _out.attempts == bindparam("mine"))
     .values(
         state=bindparam("to"), next_attempt_at=bindparam("t"), last_answer=bindparam("answer"), sent_at=bindparam("at")
     )
 )
-_RELEASE = (
+_RELEASE = Prepared(
     update(outbound_message)
-    .where(_out.id == bindparam("m"), _out.state.in_([OutboundState.STOPPED, OutboundState.DEAD]))
+    .where(_out.id == bindparam("m"), one_of(_out.state, (OutboundState.STOPPED, OutboundState.DEAD)))
     .values(state=bindparam("to"), next_attempt_at=bindparam("t"))
 )
-_COUNTS = (
+_COUNTS = Prepared(
     select(_out.destination, _out.state, func.count(), func.min(_out.id))  # answered by the index alone
     .group_by(_out.destination, _out.state)
     .order_by(_out.destination)
 )
-_OLDEST = select(_out.created_at, _out.last_answer).where(_out.id == bindparam("m"))
-_CONTROL_ID = select(message.c.control_id).where(message.c.id == bindparam("m"))
+_OLDEST = Prepared(select(_out.created_at, _out.last_answer).where(_out.id == bindparam("m")))
+_CONTROL_ID = Prepared(select(message.c.control_id).where(message.c.id == bindparam("m")))
 
 
 def add_outbound(
@@ -200,7 +202,7 @@ def _row(row: object) -> OutboundRow | None:
     return OutboundRow(**{**values, "state": OutboundState(values["state"])})
 
 
-_UNSENT = (
+_UNSENT = Prepared(
     select(
         _out.id, _out.destination, _out.control_id, _out.subject, _out.event, _out.state, _out.attempts,
         _out.last_answer, _out.created_at, _out.next_attempt_at,

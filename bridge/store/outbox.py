@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, func, or_, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.publication import OrderContent, PublicationState, Target
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import (
     imaging_order,
     instance,
@@ -65,7 +65,7 @@ _DUE = (
     .where(
         or_(
             and_(
-                _pub.c.state.in_([PublicationState.DUE, PublicationState.WAITING]),
+                one_of(_pub.c.state, (PublicationState.DUE, PublicationState.WAITING)),
                 _pub.c.next_attempt_at <= bindparam("now"),
             ),
             and_(_pub.c.state == PublicationState.CLAIMED, _pub.c.lease_until < bindparam("now")),
@@ -75,7 +75,7 @@ _DUE = (
     .order_by(_pub.c.next_attempt_at)
     .limit(bindparam("n"))
 )
-_CLAIM = (
+_CLAIM = Prepared(
     update(_pub)
     .where(_pub.c.id == bindparam("p"), _pub.c.state == bindparam("was"), _pub.c.updated_at == bindparam("seen"))
     .values(
@@ -85,8 +85,8 @@ _CLAIM = (
         updated_at=bindparam("now"),
     )
 )
-_GET = select(_pub).where(_pub.c.id == bindparam("p"))
-_FINISH = (
+_GET = Prepared(select(_pub).where(_pub.c.id == bindparam("p")))
+_FINISH = Prepared(
     update(_pub)
     .where(
         _pub.c.id == bindparam("p"),
@@ -107,12 +107,12 @@ _FINISH = (
         updated_at=bindparam("now"),
     )
 )
-_RETRY = (
+_RETRY = Prepared(
     update(_pub)
-    .where(_pub.c.id == bindparam("p"), _pub.c.state.in_([PublicationState.DEAD, PublicationState.WAITING]))
+    .where(_pub.c.id == bindparam("p"), one_of(_pub.c.state, (PublicationState.DEAD, PublicationState.WAITING)))
     .values(state=PublicationState.DUE, next_attempt_at=bindparam("now"), attempts=0, updated_at=bindparam("now"))
 )
-_OWNERS = select(_pub.c.lease_owner).where(_pub.c.state == PublicationState.CLAIMED).distinct()
+_OWNERS = Prepared(select(_pub.c.lease_owner).where(_pub.c.state == PublicationState.CLAIMED).distinct())
 _RELEASE = (
     update(_pub)
     .where(_pub.c.state == PublicationState.CLAIMED, _pub.c.lease_owner.in_(bindparam("owners", expanding=True)))
@@ -126,21 +126,25 @@ _RELEASE = (
 )
 _ALL = select(_pub).order_by(_pub.c.id.desc()).limit(bindparam("n"))
 _NOT_DONE = _ALL.where(_pub.c.state != PublicationState.DONE)
-_OF_STUDY = select(_pub).where(_pub.c.study_id == bindparam("s")).order_by(_pub.c.id)
-_COUNTS = (
+_OF_STUDY = Prepared(select(_pub).where(_pub.c.study_id == bindparam("s")).order_by(_pub.c.id))
+_COUNTS = Prepared(
     select(_pub.c.connection, _pub.c.state, func.count(), func.min(_pub.c.created_at))
     .group_by(_pub.c.connection, _pub.c.state)
     .order_by(_pub.c.connection)
 )
-_UNSENT = (
+_UNSENT = Prepared(
     select(_pub.c.connection, _pub.c.state, _pub.c.last_answer, func.count())
     .where(_pub.c.state != PublicationState.DONE, _pub.c.last_answer != "")
     .group_by(_pub.c.connection, _pub.c.state, _pub.c.last_answer)
     .order_by(_pub.c.connection)
 )
-_OLDEST = select(func.min(_pub.c.owed_since)).where(_pub.c.state.notin_([PublicationState.DONE, PublicationState.DEAD]))
-_REMOTE = select(remote_resource.c.remote_id, remote_resource.c.type).where(
-    remote_resource.c.connection == bindparam("c"), remote_resource.c.subject == bindparam("s")
+_OLDEST = Prepared(
+    select(func.min(_pub.c.owed_since)).where(~one_of(_pub.c.state, (PublicationState.DONE, PublicationState.DEAD)))
+)
+_REMOTE = Prepared(
+    select(remote_resource.c.remote_id, remote_resource.c.type).where(
+        remote_resource.c.connection == bindparam("c"), remote_resource.c.subject == bindparam("s")
+    )
 )
 _REMOTE_SET = upsert(remote_resource, ("connection", "subject"), {"remote_id": None, "type": None})
 _FIRST_START = (
@@ -151,7 +155,7 @@ _FIRST_START = (
     )
     .scalar_subquery()
 )
-_ORDERS_OF_STUDY = (
+_ORDERS_OF_STUDY = Prepared(
     select(
         imaging_order,
         requested_procedure.c.description,
@@ -164,7 +168,7 @@ _ORDERS_OF_STUDY = (
     .where(study_link.c.study_id == bindparam("s"), study_link.c.ended_at.is_(None))
     .order_by(imaging_order.c.id)
 )
-_SERIES_COUNTS = (
+_SERIES_COUNTS = Prepared(
     select(series.c.id, func.count(instance.c.id))
     .join(instance, instance.c.series_id == series.c.id)
     .where(series.c.study_id == bindparam("s"))
@@ -177,7 +181,7 @@ def request_publication(
 ) -> None:
     """Ask for `version` of a study to be at `name`: one row, so a hundred requests are one publication."""
     connection.execute(
-        _REQUEST(connection),
+        _REQUEST,
         {
             "connection": name,
             "study_id": study_id,
@@ -229,7 +233,7 @@ def release_claims(connection: Connection, owners: list[str], now: datetime) -> 
     return connection.execute(_RELEASE, {"owners": owners, "now": now}).rowcount
 
 
-_ANYTHING_DUE = _DUE.with_only_columns(_pub.c.id)
+_ANYTHING_DUE = Prepared(_DUE.with_only_columns(_pub.c.id))
 
 
 def anything_due(connection: Connection, name: str, now: datetime) -> bool:
@@ -299,7 +303,8 @@ def unsent_reasons(connection: Connection) -> list[tuple[str, str, str, int]]:
 
 
 def oldest_unsent(connection: Connection) -> datetime | None:
-    return connection.execute(_OLDEST).scalar_one_or_none()
+    oldest: datetime | None = connection.execute(_OLDEST).scalar_one()
+    return oldest
 
 
 def remote_id(connection: Connection, name: str, subject: str) -> str | None:
@@ -309,9 +314,7 @@ def remote_id(connection: Connection, name: str, subject: str) -> str | None:
 
 
 def set_remote_id(connection: Connection, name: str, subject: str, kind: str, value: str) -> None:
-    connection.execute(
-        _REMOTE_SET(connection), {"connection": name, "subject": subject, "type": kind, "remote_id": value}
-    )
+    connection.execute(_REMOTE_SET, {"connection": name, "subject": subject, "type": kind, "remote_id": value})
 
 
 def orders_of_study(connection: Connection, study_id: int) -> list[tuple[int, OrderContent]]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import imaging_order, launch_session, patient, patient_identifier, report
-from bridge.store.upsert import upsert
+from bridge.store.upsert import insert_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,14 @@ _COLUMNS = (
     patient.c.event_at,
     patient.c.merged_into,
 )
-_OWNER = select(patient_identifier.c.patient_id, patient_identifier.c.retired).where(
-    patient_identifier.c.value == bindparam("v"), patient_identifier.c.issuer == bindparam("i")
+_OWNER = Prepared(
+    select(patient_identifier.c.patient_id, patient_identifier.c.retired).where(
+        patient_identifier.c.value == bindparam("v"), patient_identifier.c.issuer == bindparam("i")
+    )
 )
-_GET = select(*_COLUMNS).where(patient.c.id == bindparam("p"))
-_INSERT = insert(patient).returning(patient.c.id)
-_UPDATE = (
+_GET = Prepared(select(*_COLUMNS).where(patient.c.id == bindparam("p")))
+_INSERT = Prepared(insert(patient).returning(patient.c.id))
+_UPDATE = Prepared(
     update(patient)
     .where(patient.c.id == bindparam("p"))
     .values(
@@ -52,50 +54,54 @@ _UPDATE = (
         version=patient.c.version + 1,
     )
 )
-_ADD_IDENTIFIER = upsert(patient_identifier, ("value", "issuer"), {})
-_MERGE = update(patient).where(patient.c.id == bindparam("p")).values(merged_into=bindparam("into"))
-_ALREADY_MERGED = update(patient).where(patient.c.merged_into == bindparam("p")).values(merged_into=bindparam("into"))
-_MOVE_IDENTIFIERS = (
+_ADD_IDENTIFIER = insert_new(patient_identifier, ("value", "issuer"))
+_MERGE = Prepared(update(patient).where(patient.c.id == bindparam("p")).values(merged_into=bindparam("into")))
+_ALREADY_MERGED = Prepared(
+    update(patient).where(patient.c.merged_into == bindparam("p")).values(merged_into=bindparam("into"))
+)
+_MOVE_IDENTIFIERS = Prepared(
     update(patient_identifier)
     .where(patient_identifier.c.patient_id == bindparam("p"))
     .values(patient_id=bindparam("into"), retired=True)
 )
-_MOVE_ORDERS = (
+_MOVE_ORDERS = Prepared(
     update(imaging_order)
     .where(imaging_order.c.patient_id == bindparam("p"))
     .values(patient_id=bindparam("into"), version=imaging_order.c.version + 1)
 )
-_MOVE_REPORTS = (
+_MOVE_REPORTS = Prepared(
     update(report)
     .where(report.c.patient_id == bindparam("p"))
     .values(patient_id=bindparam("into"), version=report.c.version + 1)
 )
-_DROP = delete(patient).where(patient.c.id == bindparam("p"))
+_DROP = Prepared(delete(patient).where(patient.c.id == bindparam("p")))
 _KEY = (patient_identifier.c.value == bindparam("v"), patient_identifier.c.issuer == bindparam("i"))
-_RETIRE = update(patient_identifier).where(*_KEY).values(patient_id=bindparam("p"), retired=True)
-_DROP_IDENTIFIER = delete(patient_identifier).where(*_KEY)
-_RENAME_IDENTIFIER = (
+_RETIRE = Prepared(update(patient_identifier).where(*_KEY).values(patient_id=bindparam("p"), retired=True))
+_DROP_IDENTIFIER = Prepared(delete(patient_identifier).where(*_KEY))
+_RENAME_IDENTIFIER = Prepared(
     update(patient_identifier).where(*_KEY).values(value=bindparam("nv"), issuer=bindparam("ni"), type=bindparam("nt"))
 )
-_LIVE_IDENTIFIERS = (
+_LIVE_IDENTIFIERS = Prepared(
     select(patient_identifier.c.value, patient_identifier.c.issuer)
     .where(patient_identifier.c.patient_id == bindparam("p"), patient_identifier.c.retired.is_(False))
     .order_by(patient_identifier.c.id)
 )
-_END_SESSIONS = (
+_END_SESSIONS = Prepared(
     update(launch_session)
     .where(launch_session.c.patient_id == bindparam("p"), launch_session.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at"))
 )
-_IDENTIFIERS = (
+_IDENTIFIERS = Prepared(
     select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
     .where(patient_identifier.c.patient_id == bindparam("p"))
     .order_by(patient_identifier.c.retired, patient_identifier.c.id)
 )
-_CARRIES = select(patient_identifier.c.id).where(
-    patient_identifier.c.patient_id == bindparam("p"),
-    patient_identifier.c.value == bindparam("v"),
-    or_(bindparam("i") == "", patient_identifier.c.issuer == bindparam("i")),
+_CARRIES = Prepared(
+    select(patient_identifier.c.id).where(
+        patient_identifier.c.patient_id == bindparam("p"),
+        patient_identifier.c.value == bindparam("v"),
+        or_(bindparam("i") == "", patient_identifier.c.issuer == bindparam("i")),
+    )
 )
 
 
@@ -185,11 +191,14 @@ def change_patient(
 
 def add_identifiers(
     connection: Connection, patient_id: int, identifiers: tuple[Identifier, ...], *, retired: bool = False
-) -> None:
-    """Give the patient identifiers that nobody has; one that another patient owns stays there."""
-    for identifier in identifiers:
-        connection.execute(
-            _ADD_IDENTIFIER(connection),
+) -> bool:
+    """Give the patient identifiers that nobody has; one that another patient owns stays there.
+
+    True when all of them were new.
+    """
+    new = [
+        _ADD_IDENTIFIER(
+            connection,
             {
                 "patient_id": patient_id,
                 "value": identifier.value,
@@ -198,6 +207,9 @@ def add_identifiers(
                 "retired": retired,
             },
         )
+        for identifier in identifiers
+    ]
+    return all(new)
 
 
 def identifiers_of(connection: Connection, patient_id: int) -> tuple[Identifier, ...]:

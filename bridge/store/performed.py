@@ -6,28 +6,33 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.performed import PerformedStep, ScheduledReference
+from bridge.store.change import change_row
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import performed_procedure_step, performed_reference
 from bridge.store.upsert import insert_new
 
 _pps = performed_procedure_step
 _INSERT = insert_new(_pps, ("sop_instance_uid",))
-_BY_UID = select(_pps).where(_pps.c.sop_instance_uid == bindparam("uid"))
-_REFERENCES = select(performed_reference).where(performed_reference.c.performed_step_id == bindparam("p"))
-_REFERENCE_INSERT = insert(performed_reference)
-_RESOLVE = update(performed_reference).where(performed_reference.c.id == bindparam("r")).values(step_id=bindparam("s"))
-_OF_STUDY = (
+_BY_UID = Prepared(select(_pps).where(_pps.c.sop_instance_uid == bindparam("uid")))
+_REFERENCES = Prepared(select(performed_reference).where(performed_reference.c.performed_step_id == bindparam("p")))
+_REFERENCE_INSERT = Prepared(insert(performed_reference))
+_RESOLVE = Prepared(
+    update(performed_reference).where(performed_reference.c.id == bindparam("r")).values(step_id=bindparam("s"))
+)
+_OF_STUDY = Prepared(
     select(_pps)
     .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
     .where(performed_reference.c.study_instance_uid == bindparam("uid"))
     .distinct()
 )
-_UNRESOLVED_OF_STUDY = select(performed_reference).where(
-    performed_reference.c.study_instance_uid == bindparam("uid"), performed_reference.c.step_id.is_(None)
+_UNRESOLVED_OF_STUDY = Prepared(
+    select(performed_reference).where(
+        performed_reference.c.study_instance_uid == bindparam("uid"), performed_reference.c.step_id.is_(None)
+    )
 )
-_OF_STEP = (
+_OF_STEP = Prepared(
     select(_pps.c.status)
     .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
     .where(performed_reference.c.step_id == bindparam("s"))
@@ -74,7 +79,7 @@ def find_performed(connection: Connection, sop_instance_uid: str) -> Any | None:
 def change_performed(
     connection: Connection, performed_id: int, step: PerformedStep, attributes: dict[str, Any], at: datetime
 ) -> None:
-    connection.execute(update(_pps).where(_pps.c.id == performed_id).values(**_values(step, attributes), updated_at=at))
+    change_row(connection, _pps, performed_id, {**_values(step, attributes), "updated_at": at})
 
 
 def add_reference(

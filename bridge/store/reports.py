@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, or_, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy import and_, bindparam, insert, or_, select
 
 from bridge.domain.identity import Identifier
+from bridge.store.change import change_row
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import imaging_order, report, requested_procedure, study, study_link
 
-_FIND = select(report).where(report.c.filler_order_number == bindparam("v"), report.c.filler_issuer == bindparam("i"))
-_GET = select(report).where(report.c.id == bindparam("r"))
-_INSERT = insert(report).returning(report.c.id)
+_FIND = Prepared(
+    select(report).where(report.c.filler_order_number == bindparam("v"), report.c.filler_issuer == bindparam("i"))
+)
+_GET = Prepared(select(report).where(report.c.id == bindparam("r")))
+_INSERT = Prepared(insert(report).returning(report.c.id))
 # `order_id IS NULL` is no condition here: SQLite would take its index and walk through every untied report.
-_BY_NUMBERS = (
+_BY_NUMBERS = Prepared(
     select(report.c.id, report.c.order_id)
     .where(
         or_(
@@ -27,12 +30,12 @@ _BY_NUMBERS = (
     )
     .order_by(report.c.id)
 )
-_UNTIED_OF_PATIENT = (
+_UNTIED_OF_PATIENT = Prepared(
     select(report.c.id)
     .where(report.c.patient_id == bindparam("p"), or_(report.c.order_id.is_(None), report.c.study_id.is_(None)))
     .order_by(report.c.id)
 )
-_OF_STUDY = (
+_OF_STUDY = Prepared(
     select(report)
     .where(
         or_(
@@ -46,24 +49,24 @@ _OF_STUDY = (
     )
     .order_by(report.c.id)
 )
-_ORDERS_BY_ACCESSION = (
+_ORDERS_BY_ACCESSION = Prepared(
     select(imaging_order.c.id)
     .where(imaging_order.c.accession_number == bindparam("a"), imaging_order.c.accession_issuer == bindparam("i"))
     .order_by(imaging_order.c.id)
     .limit(50)
 )
-_STUDIES_OF_ORDER = (
+_STUDIES_OF_ORDER = Prepared(
     select(study_link.c.study_id)
     .join(requested_procedure, requested_procedure.c.id == study_link.c.procedure_id)
     .where(requested_procedure.c.order_id == bindparam("o"), study_link.c.ended_at.is_(None))
     .distinct()
 )
-_STUDIES_BY_ACCESSION = (
+_STUDIES_BY_ACCESSION = Prepared(
     select(study.c.id)
     .where(study.c.accession_number == bindparam("a"), study.c.accession_issuer == bindparam("i"))
     .limit(50)
 )
-_PATIENTS_OF_STUDY = (
+_PATIENTS_OF_STUDY = Prepared(
     select(imaging_order.c.patient_id)
     .join(requested_procedure, requested_procedure.c.order_id == imaging_order.c.id)
     .join(study_link, study_link.c.procedure_id == requested_procedure.c.id)
@@ -81,11 +84,11 @@ def get_report(connection: Connection, report_id: int) -> Any:
 
 
 def add_report(connection: Connection, values: Mapping[str, Any]) -> int:
-    return int(connection.execute(_INSERT, dict(values)).scalar_one())
+    return int(connection.execute(_INSERT, values).scalar_one())
 
 
 def change_report(connection: Connection, report_id: int, values: Mapping[str, Any]) -> None:
-    connection.execute(update(report).where(report.c.id == report_id).values(version=report.c.version + 1, **values))
+    change_row(connection, report, report_id, values, new_version=True)
 
 
 def waiting_for_order(

@@ -7,27 +7,33 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, update
-from sqlalchemy.engine import Connection
 
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import review
 
-_OPEN = select(review).where(review.c.closed_at.is_(None)).order_by(review.c.id)
-_FIND = select(review.c.id).where(
-    review.c.kind == bindparam("k"), review.c.subject == bindparam("s"), review.c.closed_at.is_(None)
+_OPEN = Prepared(select(review).where(review.c.closed_at.is_(None)).order_by(review.c.id))
+_FIND = Prepared(
+    select(review.c.id).where(
+        review.c.kind == bindparam("k"), review.c.subject == bindparam("s"), review.c.closed_at.is_(None)
+    )
 )
-_INSERT = insert(review)
-_UPDATE = update(review).where(review.c.id == bindparam("i")).values(reason=bindparam("r"), details=bindparam("d"))
-_GET = select(review).where(review.c.id == bindparam("i"))
-_CLOSE = (
+_INSERT = Prepared(insert(review))
+_UPDATE = Prepared(
+    update(review).where(review.c.id == bindparam("i")).values(reason=bindparam("r"), details=bindparam("d"))
+)
+_GET = Prepared(select(review).where(review.c.id == bindparam("i")))
+_CLOSE = Prepared(
     update(review)
-    .where(review.c.subject == bindparam("s"), review.c.kind.in_(bindparam("k", expanding=True)))
+    .where(review.c.subject == bindparam("s"), review.c.kind == bindparam("k"))
     .where(review.c.closed_at.is_(None))
     .values(closed_at=bindparam("at"), closed_by=bindparam("by"), resolution=bindparam("res"))
 )
-_OF_REASON = select(review.c.subject, review.c.details).where(
-    review.c.kind == bindparam("k"), review.c.reason == bindparam("r"), review.c.closed_at.is_(None)
+_OF_REASON = Prepared(
+    select(review.c.subject, review.c.details).where(
+        review.c.kind == bindparam("k"), review.c.reason == bindparam("r"), review.c.closed_at.is_(None)
+    )
 )
-_COUNTS = (
+_COUNTS = Prepared(
     select(review.c.kind, func.count(), func.min(review.c.opened_at))
     .where(review.c.closed_at.is_(None))
     .group_by(review.c.kind)
@@ -50,7 +56,8 @@ def open_review(
 def close_review(
     connection: Connection, kinds: tuple[str, ...], subject: str, at: datetime, by: str, resolution: str
 ) -> None:
-    connection.execute(_CLOSE, {"k": list(kinds), "s": subject, "at": at, "by": by, "res": resolution})
+    for kind in kinds:
+        connection.execute(_CLOSE, {"k": kind, "s": subject, "at": at, "by": by, "res": resolution})
 
 
 def get_review(connection: Connection, entry_id: int) -> dict[str, Any] | None:

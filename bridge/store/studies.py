@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile, StudyState
 from bridge.errors import NotFound
+from bridge.store.change import change_row
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import (
     imaging_order,
     instance,
@@ -24,10 +25,10 @@ from bridge.store.schema import (
 )
 from bridge.store.upsert import upsert
 
-_STUDY_BY_UID = select(study).where(study.c.study_instance_uid == bindparam("uid"))
-_STUDY = select(study).where(study.c.id == bindparam("s"))
+_STUDY_BY_UID = Prepared(select(study).where(study.c.study_instance_uid == bindparam("uid")))
+_STUDY = Prepared(select(study).where(study.c.id == bindparam("s")))
 _STUDY_INSERT = upsert(study, ("study_instance_uid",), {})
-_STUDY_GROWS = (
+_STUDY_GROWS = Prepared(
     update(study)
     .where(study.c.id == bindparam("s"))
     .values(
@@ -38,34 +39,34 @@ _STUDY_GROWS = (
         completed_by="",
     )
 )
-_SERIES_BY_UID = select(series).where(series.c.series_instance_uid == bindparam("uid"))
+_SERIES_BY_UID = Prepared(select(series).where(series.c.series_instance_uid == bindparam("uid")))
 _SERIES_INSERT = upsert(series, ("series_instance_uid",), {})
-_SERIES_OF = select(series).where(series.c.study_id == bindparam("s")).order_by(series.c.id)
-_INSTANCE_BY_UID = (
+_SERIES_OF = Prepared(select(series).where(series.c.study_id == bindparam("s")).order_by(series.c.id))
+_INSTANCE_BY_UID = Prepared(
     select(instance, series.c.series_instance_uid, study.c.study_instance_uid)
     .join(series, series.c.id == instance.c.series_id)
     .join(study, study.c.id == series.c.study_id)
     .where(instance.c.sop_instance_uid == bindparam("uid"))
 )
-_INSTANCE_INSERT = insert(instance)
-_ASIDE_INSERT = insert(instance_aside)
-_COUNT = (
+_INSTANCE_INSERT = Prepared(insert(instance))
+_ASIDE_INSERT = Prepared(insert(instance_aside))
+_COUNT = Prepared(
     select(func.count())
     .select_from(instance)
     .join(series, series.c.id == instance.c.series_id)
     .where(series.c.study_id == bindparam("s"))
 )
-_FILE_KNOWN = select(instance.c.id).where(instance.c.file == bindparam("f")).limit(1)
-_ASIDE_KNOWN = select(instance_aside.c.id).where(instance_aside.c.file == bindparam("f")).limit(1)
-_RECEIVING = (
+_FILE_KNOWN = Prepared(select(instance.c.id).where(instance.c.file == bindparam("f")).limit(1))
+_ASIDE_KNOWN = Prepared(select(instance_aside.c.id).where(instance_aside.c.file == bindparam("f")).limit(1))
+_RECEIVING = Prepared(
     select(study).where(study.c.state == StudyState.RECEIVING).order_by(study.c.last_received_at).limit(bindparam("n"))
 )
-_COMPLETE = (
+_COMPLETE = Prepared(
     update(study)
     .where(study.c.id == bindparam("s"), study.c.version == bindparam("v"))
     .values(state=StudyState.COMPLETE, completed_at=bindparam("at"), completed_by=bindparam("by"))
 )
-_UNJUDGED = (
+_UNJUDGED = Prepared(
     select(study.c.id)
     .where(
         study.c.state == StudyState.COMPLETE,
@@ -74,16 +75,16 @@ _UNJUDGED = (
     .order_by(study.c.id)
     .limit(bindparam("n"))
 )
-_JUDGED = (
+_JUDGED = Prepared(
     update(study).where(study.c.id == bindparam("s")).values(match_state=bindparam("m"), judged_version=study.c.version)
 )
-_NEW_VERSION = update(study).where(study.c.id == bindparam("s")).values(version=study.c.version + 1)
-_REOPEN = (
+_NEW_VERSION = Prepared(update(study).where(study.c.id == bindparam("s")).values(version=study.c.version + 1))
+_REOPEN = Prepared(
     update(study)
     .where(
-        study.c.match_state.in_([MatchState.UNMATCHED, MatchState.AMBIGUOUS]),
+        one_of(study.c.match_state, (MatchState.UNMATCHED, MatchState.AMBIGUOUS)),
         or_(
-            study.c.study_instance_uid.in_(bindparam("uids", expanding=True)),
+            study.c.study_instance_uid == bindparam("uid"),
             and_(
                 bindparam("accession") != "",
                 study.c.accession_number == bindparam("accession"),
@@ -96,7 +97,7 @@ _REOPEN = (
     )
     .values(judged_version=None)
 )
-_REJUDGE_OF_PATIENT = (
+_REJUDGE_OF_PATIENT = Prepared(
     update(study)
     .where(
         or_(
@@ -113,7 +114,7 @@ _REJUDGE_OF_PATIENT = (
     )
     .values(version=study.c.version + 1)
 )
-_UNDESCRIBED = (
+_UNDESCRIBED = Prepared(
     select(instance.c.id, instance.c.file)
     .outerjoin(instance_document, instance_document.c.instance_id == instance.c.id)
     .where(instance_document.c.instance_id.is_(None))
@@ -121,7 +122,9 @@ _UNDESCRIBED = (
     .limit(bindparam("n"))
 )
 _DOCUMENT_INSERT = upsert(instance_document, ("instance_id",), {})
-_COUNT_BY_STATE = select(study.c.state, study.c.match_state, func.count()).group_by(study.c.state, study.c.match_state)
+_COUNT_BY_STATE = Prepared(
+    select(study.c.state, study.c.match_state, func.count()).group_by(study.c.state, study.c.match_state)
+)
 
 
 def find_study(connection: Connection, study_instance_uid: str) -> Any | None:
@@ -142,7 +145,7 @@ def find_instance(connection: Connection, sop_instance_uid: str) -> Any | None:
 def take_study(connection: Connection, header: InstanceHeader, at: datetime) -> Any:
     """The study's row, made from its first instance if it is new."""
     connection.execute(
-        _STUDY_INSERT(connection),
+        _STUDY_INSERT,
         {
             "study_instance_uid": header.study_instance_uid,
             "state": StudyState.RECEIVING,
@@ -172,12 +175,12 @@ def grow_study(connection: Connection, study_id: int, at: datetime) -> None:
 
 
 def change_study(connection: Connection, study_id: int, values: dict[str, Any]) -> None:
-    connection.execute(update(study).where(study.c.id == study_id).values(**values))
+    change_row(connection, study, study_id, values)
 
 
 def take_series(connection: Connection, study_id: int, header: InstanceHeader) -> Any:
     connection.execute(
-        _SERIES_INSERT(connection),
+        _SERIES_INSERT,
         {
             "study_id": study_id,
             "series_instance_uid": header.series_instance_uid,
@@ -276,9 +279,9 @@ def reopen_for_order(
     connection: Connection, *, uids: Iterable[str], accession_number: str, accession_issuer: str, patient_id: int
 ) -> None:
     """An order came or changed: undecided studies that share anything with it are judged again."""
-    connection.execute(
-        _REOPEN, {"uids": list(uids), "accession": accession_number, "issuer": accession_issuer, "p": patient_id}
-    )
+    same = {"accession": accession_number, "issuer": accession_issuer, "p": patient_id}
+    for uid in tuple(uids) or ("",):
+        connection.execute(_REOPEN, {**same, "uid": uid})
 
 
 def rejudge_of_patient(connection: Connection, patient_id: int) -> None:
@@ -295,7 +298,7 @@ def undescribed(connection: Connection, limit: int) -> list[tuple[int, str]]:
 
 
 def add_document(connection: Connection, instance_id: int, json: bytes, frames: object) -> None:
-    connection.execute(_DOCUMENT_INSERT(connection), {"instance_id": instance_id, "json": json, "frames": frames})
+    connection.execute(_DOCUMENT_INSERT, {"instance_id": instance_id, "json": json, "frames": frames})
 
 
 def count_by_state(connection: Connection) -> list[tuple[str, str, int]]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
 
-Statement = Any
+from bridge.store.connection import Connection, Prepared
 
 
 def upsert(
@@ -18,9 +17,10 @@ def upsert(
     changes: Mapping[str, Any],
     *,
     extra_values: Mapping[str, Any] | None = None,
-) -> Callable[[Connection], Statement]:
+    returning: Sequence[str] = (),
+) -> Prepared:
     """`changes` None takes the new row's value, else the expression; an empty mapping does nothing on conflict."""
-    statements: dict[str, Statement] = {}
+    statements: dict[str, Any] = {}
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql)):
         statement: Any = dialect.insert(table)
         if extra_values:
@@ -28,18 +28,14 @@ def upsert(
         if changes:
             new = statement.excluded
             values = {k: new[k] if v is None else v for k, v in changes.items()}
-            statements[name] = statement.on_conflict_do_update(index_elements=list(key), set_=values)
+            statement = statement.on_conflict_do_update(index_elements=list(key), set_=values)
         else:
-            statements[name] = statement.on_conflict_do_nothing(index_elements=list(key))
-    return lambda connection: statements[connection.dialect.name]
+            statement = statement.on_conflict_do_nothing(index_elements=list(key))
+        statements[name] = statement.returning(*(table.c[one] for one in returning)) if returning else statement
+    return Prepared(statements)
 
 
 def insert_new(table: Table, key: Sequence[str]) -> Callable[[Connection, Mapping[str, Any]], bool]:
     """Insert unless the key is known; True when it was not. Counted by RETURNING: psycopg tells no row count here."""
-    made = upsert(table, key, {})
-
-    def insert(connection: Connection, values: Mapping[str, Any]) -> bool:
-        statement = made(connection).returning(*(table.c[name] for name in key))
-        return connection.execute(statement, dict(values)).first() is not None
-
-    return insert
+    made = upsert(table, key, {}, returning=key)
+    return lambda connection, values: connection.execute(made, values).first() is not None

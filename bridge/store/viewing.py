@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
-from sqlalchemy.engine import Connection
 
 from bridge.domain.patient import PersonName
 from bridge.domain.viewing import InstanceRow, SeriesRow, StudyRow
+from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import instance, instance_document, series, study
 
 _STUDIES = (
@@ -23,13 +23,13 @@ _STUDIES = (
     .group_by(study.c.id)
     .order_by(study.c.id)
 )
-_MODALITIES = (
+_MODALITIES = Prepared(
     select(series.c.modality)
     .where(series.c.study_id == bindparam("s"), series.c.modality != "")
     .distinct()
     .order_by(series.c.modality)
 )
-_SERIES = (
+_SERIES = Prepared(
     select(series, func.count(instance.c.id).label("instance_count"))
     .join(study, study.c.id == series.c.study_id)
     .join(instance, instance.c.series_id == series.c.id)

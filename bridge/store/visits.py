@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, or_, select, update
-from sqlalchemy.engine import Connection
 
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import ENDED
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.patients import end_sessions
 from bridge.store.schema import imaging_order, patient_link, report, requested_procedure, study_link
 from bridge.store.upsert import upsert
 
 _order = imaging_order
-_OPEN = (
+_OPEN = Prepared(
     select(
         _order.c.id,
         _order.c.status,
@@ -29,10 +29,10 @@ _OPEN = (
         _order.c.patient_location,
         _order.c.referring_physician,
     )
-    .where(_order.c.patient_id == bindparam("p"), _order.c.status.not_in(sorted(ENDED)))
+    .where(_order.c.patient_id == bindparam("p"), ~one_of(_order.c.status, sorted(ENDED)))
     .order_by(_order.c.id)
 )
-_OF_VISIT = (
+_OF_VISIT = Prepared(
     select(_order.c.id)
     .where(
         _order.c.patient_id == bindparam("p"),
@@ -69,7 +69,7 @@ _MOVE_REPORTS = (
     .values(patient_id=bindparam("into"), version=report.c.version + 1)
 )
 _LINK = upsert(patient_link, ("patient_id", "other_id"), {"made_at": None, "ended_at": None})
-_UNLINK = (
+_UNLINK = Prepared(
     update(patient_link)
     .where(
         patient_link.c.patient_id == bindparam("p"),
@@ -78,9 +78,11 @@ _UNLINK = (
     )
     .values(ended_at=bindparam("at"))
 )
-_LINKED = select(patient_link.c.patient_id, patient_link.c.other_id).where(
-    or_(patient_link.c.patient_id == bindparam("p"), patient_link.c.other_id == bindparam("p")),
-    patient_link.c.ended_at.is_(None),
+_LINKED = Prepared(
+    select(patient_link.c.patient_id, patient_link.c.other_id).where(
+        or_(patient_link.c.patient_id == bindparam("p"), patient_link.c.other_id == bindparam("p")),
+        patient_link.c.ended_at.is_(None),
+    )
 )
 
 
@@ -125,7 +127,7 @@ def links_of_orders(connection: Connection, orders: Sequence[int]) -> list[Any]:
 
 def link_patients(connection: Connection, one: int, other: int, at: datetime) -> None:
     first, second = sorted((one, other))
-    connection.execute(_LINK(connection), {"patient_id": first, "other_id": second, "made_at": at, "ended_at": None})
+    connection.execute(_LINK, {"patient_id": first, "other_id": second, "made_at": at, "ended_at": None})
 
 
 def unlink_patients(connection: Connection, one: int, other: int, at: datetime) -> bool:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import bindparam, exists, func, or_, select
-from sqlalchemy.engine import Connection
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.worklist import WorklistEntry
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import (
     imaging_order,
     patient,
@@ -89,20 +89,20 @@ _ENTRIES = (
     )
     .order_by(_step.c.start_date, _step.c.start_time, _step.c.id)
 )
-_STATIONS = (
+_STATIONS = Prepared(
     select(scheduled_station.c.ae_title)
     .where(scheduled_station.c.step_id == bindparam("s"))
     .order_by(scheduled_station.c.position)
 )
-_IDENTIFIERS = (
+_IDENTIFIERS = Prepared(
     select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
     .where(patient_identifier.c.patient_id == bindparam("p"))
     .order_by(patient_identifier.c.retired, patient_identifier.c.id)
 )
-_DUE = (
+_DUE = Prepared(
     select(func.count())
     .select_from(_step)
-    .where(_step.c.status.in_([StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY]), _step.c.parked == "")
+    .where(one_of(_step.c.status, (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)), _step.c.parked == "")
 )
 
 

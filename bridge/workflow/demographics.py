@@ -180,7 +180,8 @@ def _upsert(
             event_at=event_at,
             at=at,
         )
-        patients.add_identifiers(connection, patient_id, data.identifiers)
+        if patients.add_identifiers(connection, patient_id, data.identifiers):
+            return patient_id
         owners = patients.find_patient(connection, data.identifiers)
         if owners == [patient_id]:
             return patient_id

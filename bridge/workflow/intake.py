@@ -90,7 +90,7 @@ class Intake:
         write_ack: WriteAck,
         turn: Turn | None,
     ) -> tuple[Fate, bytes]:
-        known = inbox.find_answer(connection, envelope, sha256)
+        known, reused = inbox.find_answer(connection, envelope, sha256)
         if known is not None:
             audit.note_activity(connection, "resend", envelope.feed, self._context.clock.now())
             return Fate.IGNORED, known.ack
@@ -101,7 +101,6 @@ class Intake:
                 # Not kept: kept, it would be answered the same when its turn has come.
                 return Fate.IGNORED, write_ack(out_of_turn)[1]
             expected = str(turn.number)
-        reused = inbox.control_id_seen(connection, envelope)
         message_id = inbox.store_message(connection, envelope, sha256)
         outcome = apply_reading(connection, envelope, reading, message_id, f"feed:{envelope.feed}", self._context)
         if reused:
@@ -153,7 +152,7 @@ def apply_reading(
     at = context.clock.now()
     warnings, parked, changed = list(reading.warnings), list[str](), bool(reading.patients)
     try:
-        with connection.begin_nested():
+        with connection.savepoint():
             for patient in reading.patients:
                 warnings += demographics.take_patient_event(connection, patient, who, at)
                 if patient.event in demographics.RE_OWNING:

@@ -90,8 +90,14 @@ def _create(
     what = f"{order.control} {order.status}".strip()
     orders.add_history(connection, order_id, at, what, "", folded.status, message_id=message_id)
     audit.write_audit(connection, at=at, who=who, action="order-created", subject=f"order:{order_id}")
-    take_procedure(connection, order_id, patient_id, order, folded.status, result, context)
-    _look_for_studies(connection, order_id, patient_id)
+    uid = take_procedure(connection, order_id, patient_id, order, folded.status, result, context, fresh=True)
+    studies.reopen_for_order(
+        connection,
+        uids=[uid] if uid else [],
+        accession_number=told_id(order.accession.value) if order.accession else "",
+        accession_issuer=order.accession.issuer if order.accession else "",
+        patient_id=patient_id,
+    )
     return result
 
 

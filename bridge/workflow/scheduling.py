@@ -61,38 +61,45 @@ def take_procedure(
     status: OrderStatus,
     result: Result,
     context: Context,
-) -> None:
-    """Create or change the requested procedure and its steps in place: UIDs and ids stay what they were."""
+    *,
+    fresh: bool = False,
+) -> str:
+    """Create or change the requested procedure and its steps in place: UIDs and ids stay what they were.
+
+    A `fresh` order has nothing yet. Returns the Study Instance UID, '' when the order tells of no step.
+    """
     request = order.procedure
     if not request.steps:
-        if action_of(order.control) is Action.UPSERT and not orders.steps_of_order(connection, order_id):
+        if action_of(order.control) is Action.UPSERT and (fresh or not orders.steps_of_order(connection, order_id)):
             # An order that no scanner could ever be shown: in sight of a person, not silent.
             result.parked.append("no-step")
             at = context.clock.now()
             review.open_review(connection, "order-parked", f"order:{order_id}", "no-step", at, {})
-        return
-    review.close_review(
-        connection, ("order-parked",), f"order:{order_id}", context.clock.now(), "bridge", "the order has a step now"
-    )
+        return ""
+    if not fresh:
+        settled, subject = "the order has a step now", f"order:{order_id}"
+        review.close_review(connection, ("order-parked",), subject, context.clock.now(), "bridge", settled)
     if order.accession:
         _fits(order.accession.value, "accession number", result)
-    row = _same_procedure(orders.procedures_of(connection, order_id), request, order)
+    row = None if fresh else _same_procedure(orders.procedures_of(connection, order_id), request, order)
+    known: dict[str, Any] = {}
     if row is None:
         key, procedure_id, uid = _add_procedure(connection, order_id, order, result)
-        fresh = True
+        new_uid = True
     else:
         key, procedure_id = row.id, row.requested_procedure_id
         uid = _change_procedure(connection, row, request, result)
-        fresh = uid != row.study_instance_uid
+        new_uid = uid != row.study_instance_uid
         if request.code is None and row.code:
             order = replace(order, procedure=replace(request, code=Code(*row.code)))
-    before = {s.scheduled_step_id: s for s in orders.steps_of(connection, key)}
-    fresh = fresh or any(s.parked == FOREIGN_UID for s in before.values())
-    foreign = fresh and orders.study_uid_of_another(connection, uid, patient_id)
-    desk = _Steps(connection, key, order, status, uid, foreign, result, context)
+        known = {s.scheduled_step_id: s for s in orders.steps_of(connection, key)}
+    new_uid = new_uid or any(s.parked == FOREIGN_UID for s in known.values())
+    foreign = new_uid and orders.study_uid_of_another(connection, uid, patient_id)
+    desk = _Steps(connection, key, order, status, uid, foreign, result, context, dict(known))
     for number, step in enumerate(request.steps, 1):
-        step_id = _step_id(step.step_id, before, procedure_id, number, len(request.steps))
+        step_id = _step_id(step.step_id, known, procedure_id, number, len(request.steps))
         desk.take(_fits(step_id, "step id", result), step, _sent(step_id))
+    return uid
 
 
 def _values(request: ProcedureRequest) -> dict[str, Any]:
@@ -171,9 +178,9 @@ def _code(code: Code | None) -> list[str] | None:
     return [code.value, code.scheme, code.meaning] if code else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Steps:
-    """The steps of one requested procedure, taken one by one."""
+    """The steps of one requested procedure, taken one by one; `known` are those that are stored, by their id."""
 
     connection: Connection
     procedure_pk: int
@@ -183,11 +190,14 @@ class _Steps:
     foreign_uid: bool
     result: Result
     context: Context
+    known: dict[str, Any]
+    _done: list[str] | None = None
 
     def take(self, step_id: str, step: StepRequest, sent: str) -> None:
         connection, at = self.connection, self.context.clock.now()
-        known = {s.scheduled_step_id: s for s in orders.steps_of(connection, self.procedure_pk)}
-        row = known.get(step_id)
+        if step_id in self.known and self.known[step_id] is None:  # this message told of it before
+            self.known = {s.scheduled_step_id: s for s in orders.steps_of(connection, self.procedure_pk)}
+        row = self.known.get(step_id)
         modality = step.modality or ("" if step.modality_sent or row is None else row.modality)
         stations, where = self._where(step, row, modality)
         parked = self._park_reason(modality, stations)
@@ -208,11 +218,13 @@ class _Steps:
                 values[name] = value
         if row is None:
             key = self._add(step_id, {**values, "scheduled_step_id_sent": sent})
+            orders.add_stations(connection, key, stations)
         else:
             key = row.id
             orders.change_step(connection, key, values)
-        if stations:
-            orders.set_stations(connection, key, stations)
+            if stations:
+                orders.set_stations(connection, key, stations)
+        self.known[step_id] = None
         subject = f"step:{key}"
         if parked and self.status not in ENDED:
             self.result.parked.append(parked)
@@ -222,9 +234,7 @@ class _Steps:
             review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order can be placed now")
 
     def _add(self, step_id: str, values: dict[str, Any]) -> int:
-        first = (
-            StepStatus.SCHEDULED if self.foreign_uid else _first_status(self.connection, self.study_uid, self.status)
-        )
+        first = StepStatus.SCHEDULED if self.foreign_uid else self._first_status()
         if self.foreign_uid and self.status in ENDED:
             first = STEP_OF_ORDER[self.status]
         key = orders.add_step(
@@ -236,9 +246,24 @@ class _Steps:
                 "status": first,
             },
         )
-        if not self.foreign_uid:
+        if not self.foreign_uid and self._performed():
             _adopt_performed(self.connection, self.study_uid, step_id, key)
         return key
+
+    def _performed(self) -> list[str]:
+        """The status of each performed step that names the study: looked up once a procedure."""
+        if self._done is None:
+            self._done = [r.status for r in performed.performed_of_study(self.connection, self.study_uid)]
+        return self._done
+
+    def _first_status(self) -> StepStatus:
+        """A step that is ordered after it was done is never offered to a scanner (IHE PIR, acquired first)."""
+        if self.status in STEP_OF_ORDER and self.status is not OrderStatus.SC:
+            return STEP_OF_ORDER[self.status]
+        if self._performed():
+            return StepStatus.STARTED if "IN PROGRESS" in self._performed() else StepStatus.COMPLETED
+        known = studies.find_study(self.connection, self.study_uid) is not None
+        return StepStatus.COMPLETED if known else StepStatus.SCHEDULED
 
     def _where(self, step: StepRequest, row: Any | None, modality: str) -> tuple[tuple[str, ...], dict[str, str]]:
         """The scanners, and the station name and place that go with them: what a message leaves out stays."""
@@ -279,18 +304,6 @@ class _Steps:
             start, defaulted = at.astimezone(self.context.settings.site.zone), True
             self.result.warnings.append("no scheduled start in the order: the time of receipt stands in")
         return {"start_date": f"{start:%Y%m%d}", "start_time": f"{start:%H%M%S}", "start_defaulted": defaulted}
-
-
-def _first_status(connection: Connection, study_uid: str, status: OrderStatus) -> StepStatus:
-    """A step that is ordered after it was done is never offered to a scanner (IHE PIR, acquired first)."""
-    if status not in STEP_OF_ORDER or status is OrderStatus.SC:
-        done = [r.status for r in performed.performed_of_study(connection, study_uid)]
-        if done:
-            return StepStatus.COMPLETED if "IN PROGRESS" not in done else StepStatus.STARTED
-        if studies.find_study(connection, study_uid) is not None:
-            return StepStatus.COMPLETED
-        return StepStatus.SCHEDULED
-    return STEP_OF_ORDER[status]
 
 
 def _adopt_performed(connection: Connection, study_uid: str, step_id: str, key: int) -> None:

@@ -53,7 +53,7 @@ def test_two_processes_write_at_once_and_every_row_is_there(sqlite: Database) ->
     with sqlite.read() as connection:
         rows = connection.execute(text("SELECT who, count(*) FROM audit GROUP BY who ORDER BY who")).all()
         assert [tuple(r) for r in rows] == [("a", 150), ("b", 150)]
-        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
 
 
 def test_who_waits_has_the_next_turn_before_who_just_had_one(tmp_path: Path) -> None:

@@ -192,9 +192,9 @@ def test_changes_of_many_threads_at_once_all_come_true(database: Database) -> No
 
 def test_a_reader_sees_one_moment_however_long_it_looks(sqlite: Database) -> None:
     with sqlite.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM audit")).scalar() == 0
+        assert connection.execute(text("SELECT count(*) FROM audit")).scalar_one() == 0
         sqlite.write(note("meanwhile"))
-        assert connection.execute(text("SELECT count(*) FROM audit")).scalar() == 0
+        assert connection.execute(text("SELECT count(*) FROM audit")).scalar_one() == 0
 
 
 def test_a_read_that_fails_says_so_in_our_words(database: Database) -> None:
@@ -211,16 +211,18 @@ def test_a_checkpoint_moves_the_log_into_the_file(sqlite: Database) -> None:
 
 
 def test_a_commit_is_on_the_disk_before_it_is_told(sqlite: Database) -> None:
-    found = sqlite.write(lambda c: [c.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("synchronous", "foreign_keys")])
+    found = sqlite.write(
+        lambda c: [c.exec_driver_sql(f"PRAGMA {p}").scalar_one() for p in ("synchronous", "foreign_keys")]
+    )
     assert found == [2, 1]
     with sqlite.read() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar() == 0
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one() == 0
 
 
 def test_postgresql_waits_for_its_disk_too(postgres_url: str, tmp_path: Path) -> None:
     database = Database(postgres_url, tmp_path, on_broken=lambda: None)
-    assert database.write(lambda c: c.execute(text("SHOW synchronous_commit")).scalar()) == "on"
+    assert database.write(lambda c: c.execute(text("SHOW synchronous_commit")).scalar_one()) == "on"
     database.close()
 
 

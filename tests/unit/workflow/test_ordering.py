@@ -415,7 +415,7 @@ def test_a_study_uid_that_images_carry_is_not_replaced(house: House) -> None:
     _, told = house.order(order("XO", uid="1.2.77"))
     assert "the Study Instance UID is in use: the new one was not adopted" in told
     assert (
-        house.read(lambda c: c.exec_driver_sql("SELECT study_instance_uid FROM requested_procedure").scalar())
+        house.read(lambda c: c.exec_driver_sql("SELECT study_instance_uid FROM requested_procedure").scalar_one())
         == "1.2.3"
     )
 
