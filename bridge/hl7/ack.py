@@ -262,4 +262,6 @@ def _safe(text: str, marks: Delimiters) -> str:
 
 
 def _ascii(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if " " <= c <= "~" else "?" if c > "~" else "" for c in text)
