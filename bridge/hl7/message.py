@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import dropwhile, islice, takewhile
 
 from bridge.errors import NotReadable
 from bridge.hl7 import charset
@@ -27,6 +27,8 @@ _MOST_WARNINGS = 50
 _MOST_SHARED = 8
 _JUNK = "\x00\x0b\x1a\x1c\t \ufeff"
 _PATIENT_ONLY = frozenset({"NTE"})
+_PRIOR = frozenset({"", "PR", "RE"})
+"""ORC-1 of a prior result (HL7 v2.5.1 4.4.6, PATIENT_PRIOR of OMG^O19): it asks for nothing."""
 
 
 class _Scope:
@@ -85,6 +87,20 @@ class OrderGroup(_Scope):
         """The same group with `chosen` as the only segment of its name: one step (IPC) at a time."""
         own = tuple(one for one in self.all_segments if one.name != chosen.name or one is chosen)
         return OrderGroup(own, self._head, self.patient_notes)
+
+
+class _Head(_Scope):
+    """What stands before the orders of a patient, and is lent to each of them."""
+
+    @cached_property
+    def notes(self) -> tuple[Segment, ...]:
+        """The NTE after PID."""
+        after = dropwhile(lambda segment: segment.name != "PID", self.all_segments)
+        return tuple(segment for segment in after if segment.name == "NTE")
+
+
+def _asks_nothing(group: OrderGroup) -> bool:
+    return group.get("ORC", 1).strip().upper() in _PRIOR
 
 
 class Message(_Scope):
@@ -199,42 +215,55 @@ class Message(_Scope):
         return tuple(head)
 
     @cached_property
-    def patient_notes(self) -> tuple[Segment, ...]:
-        """The NTE between PID and the first order."""
-        names = [segment.name for segment in self._head]
-        start = names.index("PID") if "PID" in names else len(names)
-        return tuple(segment for segment in self._head[start:] if segment.name == "NTE")
-
-    def order_groups(self) -> tuple[OrderGroup, ...]:
-        """One group an ORC, or an OBR that has no ORC of its own (it then shares the ORC and TQ1 before it).
-
-        A ZDS belongs to every group before it that has none yet. Groups after a further PID of the same patient are
-        prior results (OMG^O19) and left out. Raises NotReadable when there are two patients: whose order is it?
-        """
-        if len({segment.raw_field(3) for segment in self.segments("PID")}) > 1:
-            raise NotReadable("orders of two patients in one message", where="PID", code=SEQUENCE)
-        groups: list[list[Segment]] = []
+    def _groups(self) -> tuple[tuple[OrderGroup, bool], ...]:
+        """Every group of ORC or OBR, and whether it only tells of a prior result."""
+        heads, behind = [list(self._head)], False
+        groups: list[tuple[list[Segment], int]] = []
         without_zds: list[list[Segment]] = []
         detailed = False
         for segment in self.all_segments[len(self._head) :]:
             name = segment.name
             if name == "PID":
-                break
-            if name == "ZDS":
-                for group in without_zds:
-                    group.append(segment)
+                heads.append([*self._above, segment])
+                behind = True
+            elif name == "ZDS":
+                for own in without_zds:
+                    own.append(segment)
                 without_zds.clear()
-                continue
-            if name == "ORC" or (name == "OBR" and (not groups or detailed)):
-                shared = [] if name == "ORC" or not groups else groups[-1][:_MOST_SHARED]
-                groups.append([*(one for one in shared if one.name in ("ORC", "TQ1")), segment])
-                without_zds.append(groups[-1])
-                detailed = False
+            elif name == "ORC" or (name == "OBR" and (behind or detailed or not groups)):
+                shared = [] if name == "ORC" or behind or not groups else groups[-1][0][:_MOST_SHARED]
+                own = [*(one for one in shared if one.name in ("ORC", "TQ1")), segment]
+                groups.append((own, len(heads) - 1))
+                without_zds.append(own)
+                behind, detailed = False, name == "OBR"
+            elif behind:
+                heads[-1].append(segment)
             else:
-                groups[-1].append(segment)
-            detailed = detailed or name == "OBR"
-        head = _Scope(self._head)
-        return tuple(OrderGroup(tuple(group), head, self.patient_notes) for group in groups)
+                groups[-1][0].append(segment)
+                detailed = detailed or name == "OBR"
+        lent = [_Head(tuple(head)) for head in heads]
+        built = [(OrderGroup(tuple(own), lent[at], lent[at].notes), at) for own, at in groups]
+        # Only OMG^O19 has prior results, and only behind a PID of their own.
+        return tuple((group, at > 0 and self.message_code == "OMG" and _asks_nothing(group)) for group, at in built)
+
+    @cached_property
+    def _above(self) -> tuple[Segment, ...]:
+        """What stands before the first PID: MSH and its like, which hold for everybody."""
+        return tuple(takewhile(lambda segment: segment.name != "PID", self._head))
+
+    def order_groups(self) -> tuple[OrderGroup, ...]:
+        """One group an ORC, or an OBR that has no ORC of its own (it then shares the ORC and TQ1 before it).
+
+        A ZDS belongs to every group before it that has none yet. After a further PID, a group has the PID, PV1 and
+        AL1 that follow that one; whether it is the same patient is for the reader to say. Prior results (OMG^O19,
+        after a further PID and with no order control that asks for something) are left out: `prior_results`.
+        """
+        return tuple(group for group, prior in self._groups if not prior)
+
+    @property
+    def prior_results(self) -> int:
+        """How many groups `order_groups` leaves out."""
+        return sum(prior for _, prior in self._groups)
 
 
 @lru_cache(maxsize=256)
@@ -255,7 +284,6 @@ def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], 
     warnings: list[str] = []
     segments: list[Segment] = []
     wrapped: dict[int, list[str]] = {}
-    ordered = False
     begins = _begins(delimiters.field).match
     if "\n" in text:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
@@ -264,10 +292,6 @@ def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], 
             name = line[:3]
             if name == "MSH" and segments:
                 raise NotReadable("two message headers in one frame", where="MSH", code=SEQUENCE)
-            if name in ("ORC", "OBR"):
-                ordered = True
-            elif ordered and name == "PID":
-                warnings.append(f"line {number}: a PID after an order; what follows is taken for prior results")
             segments.append(Segment(name, number, line, delimiters))
         elif line and line.strip(_JUNK):
             before = segments[-1]

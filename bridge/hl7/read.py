@@ -18,6 +18,7 @@ from bridge.hl7.message import SEQUENCE, Message
 from bridge.hl7.read_patients import (
     PATIENT_EVENTS,
     check_length,
+    check_one_patient,
     read_patient,
     read_patient_events,
     read_visit,
@@ -93,6 +94,7 @@ class _Unit:
     procedure: Values
     step: Values
     modality_sent: str
+    source: Source
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -119,7 +121,10 @@ def order_sources(message: Message) -> Iterator[tuple[int, Source]]:
 
 
 def _read_orders(message: Message, mappings: Mappings, warnings: list[str]) -> tuple[OrderRequest, ...]:
+    check_one_patient(message, mappings)
     sources = list(order_sources(message))
+    if message.prior_results:
+        warnings.append(f"{message.prior_results} results of earlier orders (a PID of their own): not read")
     if not sources or not message.segments("ORC"):
         raise NotReadable("no order in it", where="ORC", code=SEQUENCE)
     if len(sources) > MOST_STEPS:
@@ -128,11 +133,16 @@ def _read_orders(message: Message, mappings: Mappings, warnings: list[str]) -> t
     if not units:
         return ()
     patient = read_patient(message, mappings, warnings)
-    visit = read_visit(message, mappings, warnings)
+    # A PID that is repeated may have a PV1 of its own behind it.
+    several = len(message.segments("PID")) > 1
+    visit = None if several else read_visit(message, mappings, warnings)
     procedures: dict[tuple[object, ...], list[_Unit]] = {}
     for unit in units:
         procedures.setdefault(unit.key, []).append(unit)
-    return tuple(_order(of_one, patient, visit, warnings) for of_one in procedures.values())
+    return tuple(
+        _order(of_one, patient, visit or read_visit(of_one[0].source, mappings, warnings), warnings)
+        for of_one in procedures.values()
+    )
 
 
 def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[str]) -> _Unit | None:
@@ -153,7 +163,7 @@ def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[s
     if not order.identifier("placer") and not order.identifier("filler"):
         raise MissingField("neither ORC-2 nor ORC-3 names the order", where="ORC-2")
     procedure = mappings.procedure.apply(source, warnings)
-    return _Unit(control, order, procedure, mappings.step.apply(source, warnings), modality_sent)
+    return _Unit(control, order, procedure, mappings.step.apply(source, warnings), modality_sent, source)
 
 
 def _first(of_all: list[Values]) -> Values:

@@ -128,6 +128,25 @@ def read_patient(source: Source, mappings: Mappings, warnings: list[str]) -> Pat
     )
 
 
+def check_one_patient(message: Message, mappings: Mappings) -> None:
+    """Raises NotReadable when the PIDs of a message are not of one patient: whose order is it?
+
+    Senders repeat PID before each order. How they spell PID-3 may differ; the identifiers, and what else is told of
+    the patient, may not.
+    """
+    records = message.segments("PID")
+    if len(records) < 2:
+        return
+    read = [mappings.patient.apply(Focused(message, record), []) for record in records]
+    told: dict[str, object] = {}
+    for values in read:
+        said: dict[str, object] = {name: values.get(name) for name in ("name", "birth_date", "sex")}
+        said["identifiers"] = frozenset(one.key for one in values.identifiers("identifiers"))
+        for name, value in said.items():
+            if value not in ("", None, DELETED) and told.setdefault(name, value) != value:
+                raise NotReadable("orders of two patients in one message", where="PID", code=SEQUENCE)
+
+
 def read_visit(source: Source, mappings: Mappings, warnings: list[str]) -> Visit:
     """PV1 and the account of PID."""
     values = mappings.visit.apply(source, warnings)

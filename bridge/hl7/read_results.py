@@ -12,7 +12,7 @@ from bridge.domain.report import STATUSES, ReportRequest
 from bridge.errors import BadValue, MissingField, NotReadable
 from bridge.hl7.delimiters import Delimiters
 from bridge.hl7.message import SEQUENCE, Message, OrderGroup
-from bridge.hl7.read_patients import read_patient
+from bridge.hl7.read_patients import check_one_patient, read_patient
 from bridge.mapping import Mappings
 from bridge.mapping.apply import Values
 from bridge.mapping.source import Focused, Repetition, Segment
@@ -27,6 +27,7 @@ _NO_TABLE_VALUE = "table-value"
 
 def read_reports(message: Message, mappings: Mappings, warnings: list[str]) -> tuple[ReportRequest, ...]:
     """One report for each order number. Raises MissingField, BadValue and NotReadable; none for what is no imaging."""
+    check_one_patient(message, mappings)
     groups = [group for group in message.order_groups() if group.segments("OBR")]
     if not groups:
         raise NotReadable("no result in it", where="OBR", code=SEQUENCE)

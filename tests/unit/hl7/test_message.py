@@ -279,16 +279,36 @@ def test_steps_are_seen_one_at_a_time() -> None:
     assert [group.with_only(ipc).get("IPC", 4) for ipc in group.segments("IPC")] == ["S1", "S2"]
 
 
-def test_prior_results_are_no_orders() -> None:
-    m = read(MSH, "PID|1||P1", "ORC|NW|1", "OBR|1", "PID|1||P1", "ORC|NW|OLD", "OBR|9")
+OMG = MSH.replace("ORM^O01", "OMG^O19")
+
+
+def test_a_pid_before_each_order_loses_no_order() -> None:
+    m = read(MSH, "PID|1||P1", "ORC|NW|1", "OBR|1", "PID|1||P1", "ORC|NW|2", "OBR|1")
+    assert [one.get("ORC", 2) for one in m.order_groups()] == ["1", "2"]
+
+
+def test_what_follows_a_repeated_pid_is_lent_to_its_orders_alone() -> None:
+    m = read(MSH, "PID|1||P1", "PV1|1|O", "ORC|NW|1", "PID|1||P1", "PV1|1|I", "NTE|1||note", "ORC|NW|2", "ORC|NW|3")
+    groups = m.order_groups()
+    assert [one.get("PV1", 2) for one in groups] == ["O", "I", "I"]
+    assert [len(one.patient_notes) for one in groups] == [0, 1, 1]
+
+
+def test_an_obr_behind_a_repeated_pid_borrows_no_orc() -> None:
+    m = read(MSH, "PID|1||P1", "ORC|NW|1", "OBR|1", "PID|1||P1", "OBR|2")
+    assert [one.get("ORC", 2) for one in m.order_groups()] == ["1", ""]
+
+
+@pytest.mark.parametrize("control", ["ORC|PR|OLD", "ORC|RE|OLD", "ORC||OLD", "NTE|1"])
+def test_prior_results_are_no_orders(control: str) -> None:
+    m = read(OMG, "PID|1||P1", "ORC|NW|1", "OBR|1", "PID|1||P1", control, "OBR|9", "OBX|1")
     assert [one.get("ORC", 2) for one in m.order_groups()] == ["1"]
-    assert "line 5" in m.warnings[0]
+    assert m.prior_results == 1
 
 
-def test_orders_of_two_patients_are_refused() -> None:
-    with pytest.raises(NotReadable) as caught:
-        read(MSH, "PID|1||P1", "ORC|NW|1", "PID|1||P2", "ORC|NW|2").order_groups()
-    assert caught.value.code == "hl7-segment-sequence"
+def test_an_order_behind_a_repeated_pid_is_no_prior_result() -> None:
+    m = read(OMG, "PID|1||P1", "ORC|NW|1", "OBR|1", "PID|1||P1", "ORC|NW|2", "OBR|1", "PID|1||P1", "ORC|CA|3")
+    assert [one.get("ORC", 2) for one in m.order_groups()] == ["1", "2", "3"]
 
 
 def test_the_header_of_bytes_that_do_not_decode() -> None:

@@ -380,3 +380,73 @@ def test_the_visit_is_pv1_19_else_the_account() -> None:
         "WARD 12 A HOSP",
         PersonName("Curie^Marie^^Prof"),
     )
+
+
+# A PID before each order
+
+
+def two_orders(one: str, other: str) -> Reading:
+    return read(
+        MSH,
+        one,
+        "ORC|NW|PL-1",
+        segment("OBR", f4="P1^Chest^99H", f19="R1", f24="CT"),
+        "ZDS|1.2.3.1^100^Application^DICOM",
+        other,
+        "PV1|1|I|WARD^2",
+        "ORC|NW|PL-2",
+        segment("OBR", f4="P2^Head^99H", f19="R2", f24="CT"),
+        "ZDS|1.2.3.2^100^Application^DICOM",
+    )
+
+
+def test_a_pid_before_each_order_loses_no_order() -> None:
+    orders = two_orders(PID, PID).orders
+    assert [(one.placer.value, one.procedure.study_instance_uid) for one in orders if one.placer] == [
+        ("PL-1", "1.2.3.1"),
+        ("PL-2", "1.2.3.2"),
+    ]
+
+
+def test_an_order_behind_a_repeated_pid_has_the_visit_behind_it() -> None:
+    assert [one.visit.location for one in two_orders(PID, PID).orders] == ["", "WARD 2"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "PID|||P-1^^^ADT1^MR^HOSP||Doe^Jane||19700102|F",
+        "PID|||P-1^^^ADT1&1.2.3.4&ISO^MR||Doe^Jane||19700102|F",
+        "PID|||P-1^^^ADT1^MR||Doe^Jane",
+    ],
+)
+def test_one_patient_may_be_spelt_in_two_ways(other: str) -> None:
+    assert len(two_orders(PID, other).orders) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "PID|||P-2^^^ADT1^MR||Doe^Jane||19700102|F",
+        "PID|||P-1^^^ELSEWHERE^MR||Doe^Jane||19700102|F",
+        "PID|||P-1^^^ADT1^MR~P-2^^^ADT1^MR||Doe^Jane||19700102|F",
+        "PID|||P-1^^^ADT1^MR||Doe^John||19700102|F",
+        "PID|||P-1^^^ADT1^MR||Doe^Jane||19700103|F",
+    ],
+)
+def test_orders_of_two_patients_are_refused(other: str) -> None:
+    refusal = two_orders(PID, other).refusal
+    assert refusal is not None and (refusal.where, refusal.code) == ("PID", "hl7-segment-sequence")
+
+
+def test_prior_results_of_omg_are_told_and_not_read() -> None:
+    reading = read(
+        MSH.replace("ORM^O01", "OMG^O19"),
+        PID,
+        "ORC|NW|PL-1",
+        segment("OBR", f4="P1^Chest^99H", f24="CT"),
+        PID,
+        segment("OBR", f4="P0^Chest^99H", f24="CT"),
+        "OBX|1|TX|1||seen before",
+    )
+    assert len(reading.orders) == 1 and "1 results of earlier orders (a PID of their own): not read" in reading.warnings
