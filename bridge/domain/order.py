@@ -5,11 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
-from bridge.domain.patient import PatientData, PersonName, Visit
+from bridge.domain.patient import DELETED, NO_NAME, PatientData, PersonName, Visit
+
+NO_CODE = Code(DELETED)
+NO_TEXTS = (DELETED,)
+NO_CODES = (NO_CODE,)
+"""The HL7 null (v2.5.1 2.5.3) in place of a code, of texts, of codes: the sender deletes them. In a fold it is a value
+like any other: it takes the place of an older one, and a newer one takes its place."""
+T = TypeVar("T")
+_LEFT: dict[Any, Any] = {DELETED: "", NO_NAME: PersonName(), NO_CODE: None, NO_TEXTS: (), NO_CODES: ()}
+
+
+def left(value: T) -> T:
+    """What is left of a value that may be the null: itself, or the empty value of its kind."""
+    return _LEFT.get(value, value)  # type: ignore[no-any-return]
 
 
 class OrderStatus(StrEnum):
@@ -73,7 +86,8 @@ class ProcedureRequest:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """One order of a message. At least one of `placer`, `filler` is present.
+    """One order of a message. At least one of `placer`, `filler` is present. An empty value keeps what is stored, the
+    null (`DELETED`, `NO_NAME`, `NO_CODE`, `NO_TEXTS`, `NO_CODES`) deletes it: `left`.
 
     `event_time` orders late messages: ORC-9, else MSH-7; `sent_time` is MSH-7 (both aware UTC).
     """

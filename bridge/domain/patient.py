@@ -33,6 +33,10 @@ class PersonName:
         return bool(self.alphabetic or self.ideographic or self.phonetic)
 
 
+NO_NAME = PersonName(DELETED)
+"""The HL7 null in place of a name: the sender deletes it."""
+
+
 def folded(text: str) -> str:
     """Text as names are compared: no case, no accents, no padding, no trailing empty components.
 
@@ -45,6 +49,30 @@ def folded(text: str) -> str:
 def _folded(text: str) -> str:
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if unicodedata.combining(c) < 200)
     return unicodedata.normalize("NFC", plain.casefold()).strip()
+
+
+def names_differ(one: PersonName, other: PersonName) -> bool:
+    """Whether no group that both have is equal, case and accents aside; False when there is none to compare."""
+    pairs = (
+        (one.alphabetic, other.alphabetic),
+        (one.ideographic, other.ideographic),
+        (one.phonetic, other.phonetic),
+    )
+    both = [(folded(a), folded(b)) for a, b in pairs if a and b]
+    return bool(both) and all(a != b for a, b in both)
+
+
+def are_two_people(
+    one_name: PersonName, one_birth: str, one_sex: str, other_name: PersonName, other_birth: str, other_sex: str
+) -> bool:
+    """Name, birth date and sex are all known on both sides and all differ: a mistyped or reused number, hardly the same
+    person. What has no name yet, or has it changed, keeps one of the three."""
+    return (
+        bool(one_birth and other_birth and one_sex and other_sex)
+        and one_birth != other_birth
+        and one_sex != other_sex
+        and names_differ(one_name, other_name)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +89,25 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class PatientData:
-    """What one message says of a patient: '' keeps, `DELETED` deletes. `birth_date` is YYYYMMDD, `sex` M, F or O."""
+    """What one message says of a patient: '' keeps, `DELETED` deletes. `birth_date` is YYYYMMDD, `sex` M, F or O.
+
+    `identifiers` say who the patient is; `others` are what they are also known by, and name nobody.
+    """
 
     identifiers: tuple[Identifier, ...]
     name: PersonName | str = ""
     birth_date: str = ""
     sex: str = ""
+    others: tuple[Identifier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PatientEvent:
     """An ADT event. `prior` holds MRG-1 of a merge, move or change of identifier (A40 and its like), else nothing.
 
-    `prior_account`, `prior_visit`, `prior_alternate` are MRG-3, MRG-5, MRG-6; `other` is the second PID of a link
-    (A24, A37).
+    `prior_account`, `prior_visit`, `prior_alternate` are MRG-3, MRG-5, MRG-6, `prior_name` MRG-7; `other` is the second
+    PID of a link (A24, A37). `allergies` are those of AL1: all there are, None when the message tells of none;
+    `allergies_now` and `allergies_no_more` are what the IAM of an A60 add and take away.
     """
 
     event: str
@@ -86,3 +119,7 @@ class PatientEvent:
     prior_visit: Identifier | None = None
     prior_alternate: Identifier | None = None
     other: PatientData | None = None
+    prior_name: PersonName = PersonName()
+    allergies: tuple[str, ...] | None = None
+    allergies_now: tuple[str, ...] = ()
+    allergies_no_more: tuple[str, ...] = ()

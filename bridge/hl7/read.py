@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from bridge.domain.appointment import EVENTS as APPOINTMENT_EVENTS
 from bridge.domain.lifecycle import action_of
 from bridge.domain.message import Reading
-from bridge.domain.order import OrderRequest, ProcedureRequest, StepRequest
-from bridge.domain.patient import PatientData, Visit
+from bridge.domain.order import NO_CODE, OrderRequest, ProcedureRequest, StepRequest
+from bridge.domain.patient import DELETED, PatientData, Visit
 from bridge.errors import BadInput, BadValue, MissingField, NotReadable, TooLarge, Unsupported
 from bridge.hl7.message import SEQUENCE, Message
 from bridge.hl7.read_patients import (
@@ -167,13 +167,13 @@ def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[s
 
 
 def _first(of_all: list[Values]) -> Values:
-    """For each field the first unit that says something."""
+    """For each field the first unit that says something; what says a value before what deletes it."""
     if len(of_all) == 1:
         return of_all[0]
     merged = Values()
     for values in of_all:
         for name, value in values.items():
-            if not merged.get(name):
+            if merged.get(name) in (None, "", DELETED):  # what one group deletes another may well say
                 merged[name] = value
     return merged
 
@@ -195,13 +195,13 @@ def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: lis
         event_time=order.moment("event_time"),
         sent_time=order.moment("sent_time"),
         requesting_physician=order.name("requesting_physician"),
-        department=order.kept("department"),
-        patient_state=order.kept("patient_state"),
-        medical_alerts=order.kept("medical_alerts"),
+        department=order.text("department"),
+        patient_state=order.text("patient_state"),
+        medical_alerts=order.text("medical_alerts"),
         allergies=order.texts("allergies"),
-        pregnancy_status=order.kept("pregnancy_status"),
-        patient_weight_kg=order.kept("patient_weight_kg"),
-        patient_size_m=order.kept("patient_size_m"),
+        pregnancy_status=order.text("pregnancy_status"),
+        patient_weight_kg=order.text("patient_weight_kg"),
+        patient_size_m=order.text("patient_size_m"),
     )
 
 
@@ -218,12 +218,12 @@ def _procedure(units: list[_Unit], warnings: list[str]) -> ProcedureRequest:
     return ProcedureRequest(
         procedure_id=values.kept("procedure_id"),
         study_instance_uid=values.kept("study_instance_uid"),
-        description=values.kept("description"),
+        description=values.text("description"),
         code=values.code("code"),
-        priority=values.kept("priority"),
-        reason=values.kept("reason"),
-        transport=values.kept("transport"),
-        comments=values.kept("comments"),
+        priority=values.text("priority"),
+        reason=values.text("reason"),
+        transport=values.text("transport"),
+        comments=values.text("comments"),
         steps=tuple(_step(of_one, warnings) for of_one in steps.values()),
     )
 
@@ -231,6 +231,7 @@ def _procedure(units: list[_Unit], warnings: list[str]) -> ProcedureRequest:
 def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
     values = _first([unit.step for unit in units])
     codes = [code for unit in units for code in unit.step.codes("protocol_codes")]
+    codes = [code for code in codes if code != NO_CODE] or codes
     titles = values.texts("station_ae_titles")
     check_length(values.kept("step_id"), 16, "the scheduled procedure step id", warnings)
     for title in titles:
@@ -241,9 +242,9 @@ def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
         modality_sent=next((unit.modality_sent for unit in units if unit.modality_sent), ""),
         start=values.moment("start"),
         station_ae_titles=titles,
-        station_name=values.kept("station_name"),
-        location=values.kept("location"),
-        description=values.kept("description"),
+        station_name=values.text("station_name"),
+        location=values.text("location"),
+        description=values.text("description"),
         protocol_codes=tuple(dict.fromkeys(codes) if len(codes) > 1 else codes),
         performing_physician=values.name("performing_physician"),
     )

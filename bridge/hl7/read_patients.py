@@ -152,8 +152,8 @@ def read_visit(source: Source, mappings: Mappings, warnings: list[str]) -> Visit
     values = mappings.visit.apply(source, warnings)
     return Visit(
         values.identifier("admission"),
-        values.kept("patient_class"),
-        values.kept("location"),
+        values.text("patient_class"),
+        values.text("location"),
         values.name("referring_physician"),
         values.identifier("account"),
         values.identifier("alternate"),

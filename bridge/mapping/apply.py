@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
-from bridge.domain.patient import DELETED, PersonName
+from bridge.domain.order import NO_CODE, NO_CODES, NO_TEXTS
+from bridge.domain.patient import DELETED, NO_NAME, PersonName
 from bridge.errors import BadInput, MissingField
 from bridge.mapping.load import Mark
 from bridge.mapping.path import Path
@@ -42,6 +44,11 @@ class Rule:
     source: str
     mark: Mark
 
+    @property
+    def plan(self) -> tuple[tuple[str, int, Step], ...]:
+        """Each step with the segment and field that must not be empty; field 0: the step looks for itself."""
+        return self._plan
+
     def mentions(self, segment: str) -> bool:
         """Whether a path begins with that segment."""
         return any(path.segment == segment for path, _ in self.paths)
@@ -57,10 +64,22 @@ class Rule:
                 return Found(path, mark, value)
         return None
 
-    def read(self, source: Source, warnings: list[str]) -> object | None:
-        """What `find` finds, or None. Raises MissingField and BadValue as the rule asks."""
+    def read(
+        self, source: Source, warnings: list[str], fields: dict[str, Sequence[str]] | None = None
+    ) -> object | None:
+        """What `find` finds, or None. Raises MissingField and BadValue as the rule asks.
+
+        `fields` remembers a source's fields from rule to rule: most paths of a table lead to an empty one, and then
+        nothing else is done.
+        """
+        known = {} if fields is None else fields
         try:
-            for step in self.steps:
+            for segment, field, step in self.plan:
+                sent = known.get(segment)
+                if sent is None:
+                    sent = known[segment] = source.fields(segment)
+                if field and (field >= len(sent) or not sent[field]):
+                    continue
                 value = step(source)
                 if value is not None:
                     # Not `== ""`: a dataclass compares itself in Python.
@@ -94,7 +113,8 @@ class Rule:
 
 
 class Values(dict[str, object]):
-    """The values of a section by name. Each getter answers with the empty value when the message says nothing."""
+    """The values of a section by name. Each getter answers with the empty value when the message says nothing, and
+    with the null of its kind when the sender deletes; an identifier and a time are never deleted."""
 
     def text(self, name: str) -> str:
         """The text; `DELETED` when the sender deletes it."""
@@ -108,11 +128,11 @@ class Values(dict[str, object]):
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.get(name)
-        return value if isinstance(value, tuple) else ()
+        return value if isinstance(value, tuple) else NO_TEXTS if value == DELETED else ()
 
     def name(self, name: str) -> PersonName:
         value = self.get(name)
-        return value if isinstance(value, PersonName) else PersonName()
+        return value if isinstance(value, PersonName) else NO_NAME if value == DELETED else PersonName()
 
     def identifier(self, name: str) -> Identifier | None:
         value = self.get(name)
@@ -124,11 +144,11 @@ class Values(dict[str, object]):
 
     def code(self, name: str) -> Code | None:
         value = self.get(name)
-        return value if isinstance(value, Code) else None
+        return value if isinstance(value, Code) else NO_CODE if value == DELETED else None
 
     def codes(self, name: str) -> tuple[Code, ...]:
         value = self.get(name)
-        return value if isinstance(value, tuple) else ()
+        return value if isinstance(value, tuple) else NO_CODES if value == DELETED else ()
 
     def moment(self, name: str) -> datetime | None:
         value = self.get(name)
@@ -166,8 +186,9 @@ class Section:
     @staticmethod
     def _run(rules: tuple[Rule, ...], source: Source, warnings: list[str]) -> Values:
         values = Values()
+        fields: dict[str, Sequence[str]] = {}
         for rule in rules:
-            value = rule.read(source, warnings)
+            value = rule.read(source, warnings, fields)
             if value is not None:
                 values[rule.name] = value
         return values

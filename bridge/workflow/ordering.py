@@ -10,7 +10,7 @@ from bridge.domain.folding import fold
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import ENDED, GIVEN_UP, STEP_OF_ORDER, Action, action_of
 from bridge.domain.message import UNKNOWN_ORDER
-from bridge.domain.order import OrderRequest, OrderStatus, StepStatus
+from bridge.domain.order import OrderRequest, OrderStatus, StepStatus, left
 from bridge.errors import BadValue
 from bridge.store import audit, orders, review, studies
 from bridge.store.db import Connection
@@ -76,14 +76,14 @@ def _create(
         connection,
         {
             **_numbers(order),
-            **_order_values(order),
+            **{k: left(v) for k, v in _order_values(order).items()},
             "patient_id": patient_id,
             "status": folded.status,
             "placeholder": not folded.created,
             "event_at": order.event_time,
             "created_at": at,
             "updated_at": at,
-            "allergies": list(order.allergies),
+            "allergies": list(left(order.allergies)),
         },
     )
     order_events.keep(connection, order_id, message_id, event)
@@ -140,15 +140,13 @@ def _change(
         visit=replace(order.visit, patient_class=order.visit.patient_class or row.patient_class),
     )
     values: dict[str, Any] = {
-        **{k: v for k, v in _numbers(order).items() if v},
-        **{k: v for k, v in _order_values(order).items() if v},
-        "accession_issuer": order.accession.issuer if order.accession else "",
+        **_changes({**_numbers(order), **_order_values(order)}),
         "status": folded.status,
         "placeholder": not folded.created,
         "updated_at": at,
     }
     if order.allergies:
-        values["allergies"] = list(order.allergies)
+        values["allergies"] = list(left(order.allergies))
     if not late:
         values["event_at"] = order.event_time or row.event_at
     orders.change_order(connection, row.id, values)
@@ -161,6 +159,20 @@ def _change(
     _parking_follows(connection, row.id, row.status, folded.status, at)
     _look_for_studies(connection, row.id, row.patient_id)
     return result
+
+
+_NUMBER_OF = {
+    "placer_issuer": "placer_order_number",
+    "filler_issuer": "filler_order_number",
+    "accession_issuer": "accession_number",
+    "admission_issuer": "admission_id",
+    "account_issuer": "account_number",
+}
+
+
+def _changes(told: dict[str, Any]) -> dict[str, Any]:
+    """Empty keeps, the null deletes (HL7 v2.5.1 2.5.3); a number takes its issuer with it, also when it has none."""
+    return {k: left(v) for k, v in told.items() if v or told.get(_NUMBER_OF.get(k, ""))}
 
 
 def _numbers(order: OrderRequest) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import VISIBLE
-from bridge.domain.order import OrderRequest, OrderStatus, StepStatus
+from bridge.domain.order import OrderRequest, OrderStatus, StepStatus, left
 from bridge.domain.report import COMPLETING, ReportRequest, rank
 from bridge.store import audit, orders, patients, reports, review, studies
 from bridge.store.db import Connection
@@ -76,11 +76,11 @@ def _numbers(request: ReportRequest) -> dict[str, Any]:
 
 
 def _content(request: ReportRequest) -> dict[str, Any]:
-    code = request.code
+    code = left(request.code)
     return {
         "status": request.status,
         "code": [code.value, code.scheme, code.meaning] if code else None,
-        "interpreter": request.interpreter.dicom,
+        "interpreter": left(request.interpreter).dicom,
         "text": request.text,
         "impression": request.impression,
         "document": request.document or None,
@@ -94,7 +94,10 @@ def _changes(request: ReportRequest) -> dict[str, Any]:
     if not request.text and not request.document:
         for name in ("text", "impression", "document", "document_type"):
             del content[name]
-    return {k: v for k, v in content.items() if v or k in ("text", "impression", "document", "document_type")}
+    replaced = {"text", "impression", "document", "document_type"}
+    replaced |= {"code"} if request.code else set()  # also by nothing: the null deletes
+    replaced |= {"interpreter"} if request.interpreter else set()
+    return {k: v for k, v in content.items() if v or k in replaced}
 
 
 def _times(request: ReportRequest, at: datetime) -> dict[str, Any]:
@@ -102,11 +105,13 @@ def _times(request: ReportRequest, at: datetime) -> dict[str, Any]:
 
 
 def _supersedes(request: ReportRequest, row: Any, at: datetime) -> bool:
-    """OBR-22 decides, then MSH-7; of the same moment the more final one holds."""
-    new, old = request.issued, row.issued_at
-    if new is None or old is None or new == old:
-        new, old = request.sent or at, row.event_at
-    return bool(new > old) if new != old else rank(request.status) >= rank(row.status)
+    """OBR-22 decides; of one OBR-22 the more final report holds, whenever it was sent, then MSH-7. Without OBR-22 MSH-7
+    decides, and of one MSH-7 the more final report holds."""
+    sent, known = request.sent or at, row.event_at
+    final, known_final = rank(request.status), rank(row.status)
+    if request.issued is None or row.issued_at is None:
+        return bool((sent, final) >= (known, known_final))
+    return bool((request.issued, final, sent) >= (row.issued_at, known_final, known))
 
 
 def _tie(connection: Connection, report_id: int, at: datetime) -> Result:

@@ -11,7 +11,7 @@ from typing import Any
 from bridge import uids
 from bridge.domain.coding import Code
 from bridge.domain.lifecycle import ENDED, STEP_OF_ORDER, Action, action_of
-from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest, StepRequest, StepStatus
+from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest, StepRequest, StepStatus, left
 from bridge.store import orders, performed, review, studies
 from bridge.store.db import Connection
 from bridge.workflow.context import Context
@@ -105,7 +105,6 @@ def take_procedure(
 def _values(request: ProcedureRequest) -> dict[str, Any]:
     return {
         "description": request.description,
-        "code": _code(request.code),
         "priority": request.priority,
         "reason": request.reason,
         "transport": request.transport,
@@ -122,9 +121,10 @@ def _add_procedure(connection: Connection, order_id: int, order: OrderRequest, r
     key = orders.add_procedure(
         connection,
         {
-            **_values(request),
+            **{k: left(v) for k, v in _values(request).items()},
             "order_id": order_id,
             "requested_procedure_id": procedure_id,
+            "code": _code(request.code),
             "requested_procedure_id_sent": _sent(_procedure_ids(order)[0]),
             "study_instance_uid": uid,
             "study_instance_uid_generated": not request.study_instance_uid,
@@ -136,7 +136,9 @@ def _add_procedure(connection: Connection, order_id: int, order: OrderRequest, r
 def _change_procedure(connection: Connection, row: Any, request: ProcedureRequest, result: Result) -> str:
     """Returns the Study Instance UID that holds: a UID that images or a device already carry is never replaced."""
     uid = str(row.study_instance_uid)
-    kept: dict[str, Any] = {k: v for k, v in _values(request).items() if v}
+    kept: dict[str, Any] = {k: left(v) for k, v in _values(request).items() if v}
+    if request.code:
+        kept["code"] = _code(request.code)
     if request.study_instance_uid and request.study_instance_uid != uid:
         if orders.study_uid_in_use(connection, uid):
             result.warnings.append("the Study Instance UID is in use: the new one was not adopted")
@@ -175,6 +177,7 @@ def _step_id(sent: str, known: dict[str, Any], procedure_id: str, number: int, o
 
 
 def _code(code: Code | None) -> list[str] | None:
+    code = left(code)
     return [code.value, code.scheme, code.meaning] if code else None
 
 
@@ -209,13 +212,13 @@ class _Steps:
             **self._start(step, row, at),
         }
         if step.protocol_codes or row is None:
-            values["protocol_codes"] = [_code(c) for c in step.protocol_codes]
+            values["protocol_codes"] = [_code(c) for c in left(step.protocol_codes)]
         for name, value in (
             ("description", step.description),
             ("performing_physician", step.performing_physician.dicom),
         ):
             if value or row is None:
-                values[name] = value
+                values[name] = left(value)
         if row is None:
             key = self._add(step_id, {**values, "scheduled_step_id_sent": sent})
             orders.add_stations(connection, key, stations)
@@ -228,7 +231,11 @@ class _Steps:
         subject = f"step:{key}"
         if parked and self.status not in ENDED:
             self.result.parked.append(parked)
-            told = {"modality_sent": step.modality_sent, "room": step.location, "department": self.order.department}
+            told = {
+                "modality_sent": step.modality_sent,
+                "room": left(step.location),
+                "department": left(self.order.department),
+            }
             review.open_review(connection, "order-parked", subject, parked, at, told)
         elif row is not None and row.parked and not parked:
             review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order can be placed now")
@@ -268,25 +275,27 @@ class _Steps:
     def _where(self, step: StepRequest, row: Any | None, modality: str) -> tuple[tuple[str, ...], dict[str, str]]:
         """The scanners, and the station name and place that go with them: what a message leaves out stays."""
         stored = orders.stations_of(self.connection, row.id) if row is not None else ()
-        room = step.location or (row.location if row is not None else "")
-        code = self.order.procedure.code
+        room = left(step.location or (row.location if row is not None else ""))
+        code = left(self.order.procedure.code)
         placed = place(
             self.context.settings.station,
             modality=modality,
             room=room,
-            department=self.order.department,
+            department=left(self.order.department),
             procedure=code.value if code else "",
-            patient_class=self.order.visit.patient_class,
+            patient_class=left(self.order.visit.patient_class),
         )
-        stations = tuple(dict.fromkeys(step.station_ae_titles or (placed.ae_titles if placed else ())))
-        if not stations and row is not None and (modality, room) == (row.modality, row.location):
+        named = left(step.station_ae_titles)
+        stations = tuple(dict.fromkeys(named or (placed.ae_titles if placed else ())))
+        moved = row is None or (modality, room) != (row.modality, row.location) or bool(step.station_ae_titles)
+        if not stations and not moved:
             stations = stored  # the table cannot say better, and nothing that places it has changed
         if row is not None and (not stations or stations == stored):
             name, location = step.station_name or row.station_name, room
         else:
             label = placed if placed and placed.ae_titles == stations else NOWHERE
             name, location = step.station_name or label.name, step.location or label.location
-        return stations, {"station_name": name, "location": location}
+        return stations, {"station_name": left(name), "location": left(location)}
 
     def _park_reason(self, modality: str, stations: tuple[str, ...]) -> str:
         """Why a step may not be shown to any scanner; '' when it may. Nothing is invented to make it fit."""

@@ -11,7 +11,7 @@ from typing import Any
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import newer
 from bridge.domain.matching import Rule
-from bridge.domain.order import StepStatus
+from bridge.domain.order import StepStatus, left
 from bridge.domain.patient import PatientEvent, Visit
 from bridge.errors import MissingField
 from bridge.store import links, orders, studies, visits
@@ -60,7 +60,7 @@ def _values(visit: Visit) -> dict[str, Any]:
     ):
         if number is not None:
             told |= dict(zip(names, number.key, strict=True))
-    return {k: v for k, v in told.items() if v or k.endswith("_issuer")}
+    return {k: left(v) for k, v in told.items() if v or k.endswith("_issuer")}
 
 
 def _of(visit: Visit, order: Any) -> bool:

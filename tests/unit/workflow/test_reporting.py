@@ -11,6 +11,7 @@ import pytest
 
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate, Reading
+from bridge.domain.patient import NO_NAME, PersonName
 from bridge.domain.report import ReportRequest
 from bridge.store import orders, reports
 from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
@@ -173,6 +174,25 @@ def test_in_whatever_order_the_versions_come_the_newest_holds(house: House, arri
     for index in arrival:
         send(house, STORY[index])
     assert (only(house).status, only(house).text) == ("C", "corrected")
+
+
+def test_a_preliminary_report_sent_later_does_not_replace_the_final_one_of_its_moment(house: House) -> None:
+    """OBR-22 is one, MSH-7 is not: a queue that was emptied late says nothing new."""
+    send(house, report(status="F", text="final", issued=at(14), sent=at(15)))
+    assert send(house, report(status="P", text="preliminary", issued=at(14), sent=at(16)))[0] is Fate.IGNORED
+    assert (only(house).status, only(house).text) == ("F", "final")
+
+
+def test_a_final_report_sent_earlier_replaces_the_preliminary_one_of_its_moment(house: House) -> None:
+    send(house, report(status="P", text="preliminary", issued=at(14), sent=at(16)))
+    send(house, report(status="F", text="final", issued=at(14), sent=at(15)))
+    assert (only(house).status, only(house).text) == ("F", "final")
+
+
+def test_a_corrected_interpreter_may_be_none(house: House) -> None:
+    send(house, report(interpreter=PersonName("READ^DOC")))
+    send(house, report(status="C", interpreter=NO_NAME, issued=at(15), sent=at(15)))
+    assert only(house).interpreter == ""
 
 
 def test_of_the_same_moment_the_more_final_report_holds(house: House) -> None:
