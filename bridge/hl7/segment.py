@@ -90,6 +90,11 @@ class Segment:
             self._repetitions = {number: (Repetition(fields[number], PLAIN),) for number in (1, 2) if fields[number]}
         return fields
 
+    @property
+    def fields(self) -> list[str]:
+        """All fields as they were sent, by number (0 is the segment's name); not to be changed."""
+        return self._fields or self._cut()
+
     def raw_field(self, field: int) -> str:
         """The field as it was sent, escapes and repetitions included; '' when absent."""
         fields = self._fields or self._cut()

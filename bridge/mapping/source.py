@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -35,6 +36,10 @@ class Segment(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields as they were sent, by number; the name is number 0."""
 
     def repetitions(self, field: int) -> tuple[Repetition, ...]: ...
 

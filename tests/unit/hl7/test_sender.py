@@ -87,7 +87,7 @@ def enqueue(house: House, count: int) -> list[str]:
         }
         for one in ids
     ]  # fmt: skip
-    house.database.write(lambda c: c.execute(insert(outbound_message), rows))
+    house.database.write(lambda c: c.core.execute(insert(outbound_message), rows))
     return ids
 
 
