@@ -84,6 +84,7 @@ def mapping_context(settings: Settings, feed: Feed | None = None) -> MappingCont
         default_filler_issuer=defaults.filler_issuer,
         default_accession_issuer=defaults.accession_issuer,
         preferred_patient_issuer=defaults.patient_issuer,
+        identifying_types=settings.patients.identifying_types,
     )
 
 
@@ -264,6 +265,7 @@ class WorkerRole:
                 for ehr in process.settings.ehr
                 if ehr.imaging_study != "off"
             },
+            on_free=lambda: self._deciding.wake(),
         )
         self._deciding = Loop(
             "deciding", (acquiring.complete_due, matching.judge_due, self._publisher.publish_due), idle_seconds=0.5

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -65,7 +66,9 @@ def gather(connection: Connection, study_id: int, context: Context) -> tuple[Stu
     patient_ids = {patient_id for patient_id, _ in linked}
     identifiers: tuple[Identifier, ...] = ()
     if len(patient_ids) == 1:
-        identifiers = patients.identifiers_of(connection, next(iter(patient_ids)))
+        identifiers = patients.identifiers_of(
+            connection, next(iter(patient_ids)), context.settings.defaults.patient_issuer
+        )
     zone = context.settings.site.zone
     orders = tuple(replace(o, scheduled=fhir_time(o.scheduled[:8], o.scheduled[8:], "", zone)) for _, o in linked)
     counts = outbox.instances_by_series(connection, study_id)
@@ -110,8 +113,12 @@ class Waiting(RemoteUnavailable):
 class Publisher:
     """The outbox's worker: one for the process, `slots` calls at once to each EHR."""
 
-    def __init__(self, context: Context, ehrs: dict[str, EhrPort]) -> None:
+    def __init__(
+        self, context: Context, ehrs: dict[str, EhrPort], *, on_free: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_free` is called when a delivery has ended: who asks for what is due then need not wait to be woken."""
         self._context = context
+        self._on_free = on_free
         self._ehrs = ehrs
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._settings = {e.name: e for e in context.settings.ehr}
@@ -180,6 +187,7 @@ class Publisher:
         finally:
             with self._lock:
                 self._busy[claim.connection] -= 1
+            self._on_free()
 
     def _publish(self, claim: Claim) -> str:
         ehr, settings = self._ehrs[claim.connection], self._settings[claim.connection]

@@ -309,3 +309,13 @@ def test_an_ehr_that_takes_no_imaging_study_is_asked_for_none(build: Callable[..
     house = build(ehr=(Ehr(name="ehr", fhir_base="https://e.example/fhir", imaging_study="off"),))
     scanned(house)
     assert house.rows("publication") == []
+
+
+def test_the_next_study_is_asked_for_when_a_delivery_ends_and_not_when_the_clock_says_so(office: Office) -> None:
+    free = threading.Event()
+    scanned(office.house)
+    publisher = Publisher(office.house.context, {"ehr": office.ehr}, on_free=free.set)
+    assert publisher.publish_due() == 1
+    assert free.wait(10)
+    publisher.close()
+    assert office.row["state"] == "done"
