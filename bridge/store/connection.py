@@ -69,24 +69,22 @@ class _Plan:
         assert "POSTCOMPILE" not in compiled.string, f"a list of values needs one_of(): {compiled.string}"
         self.text: str = compiled.string
         self._constants: dict[str, Any] = {}
-        self._bound: list[tuple[str, Process]] = []
+        bound: dict[str, Process] = {}  # one name may stand in several places
         given = frozenset(columns or ())
-        for name, parameter in compiled.binds.items():
+        for parameter, name in compiled.bind_names.items():
             process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            if parameter.required or name in given:
-                if process is not None:
-                    self._bound.append((name, process))
-            else:
+            if not parameter.required and name not in given:
                 self._constants[name] = process(parameter.value) if process else parameter.value
-        for name, value in compiled.params.items():
-            self._constants.setdefault(name, value)
+            elif process is not None:
+                bound[name] = process
+        self._bound = tuple(bound.items())
         self._types = [column.type for column in getattr(statement, "exported_columns", ())]
         self._row: Callable[[Any], Any] | None = None
         self._read: list[tuple[int, Process]] = []
 
     def values(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not self._bound and not self._constants:
-            return given
+        if not self._bound:
+            return {**self._constants, **given} if self._constants else given
         values = {**self._constants, **given}
         for name, process in self._bound:
             values[name] = process(values[name])
@@ -98,13 +96,14 @@ class _Plan:
         if cursor.description is None:
             return rows
         make = self._row or self._describe(cursor.description, dialect)
+        if not self._read:
+            rows.extend(map(make, cursor.fetchall()))
+            return rows
         for raw in cursor.fetchall():
-            if self._read:
-                cells = list(raw)
-                for position, process in self._read:
-                    cells[position] = process(cells[position])
-                raw = cells
-            rows.append(make(raw))
+            cells = list(raw)
+            for position, process in self._read:
+                cells[position] = process(cells[position])
+            rows.append(make(cells))
         return rows
 
     def _describe(self, description: Any, dialect: Dialect) -> Callable[[Any], Any]:

@@ -7,13 +7,13 @@ nothing overtakes it. Without an [[hl7.destination]] nothing happens here.
 
 from __future__ import annotations
 
-import json
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import orjson
 from pydantic import TypeAdapter
 
 from bridge.config import Destination
@@ -122,14 +122,16 @@ def _tell(connection: Connection, order: OrderRow, event: str, answers: str, con
         told = [word.partition("#")[0] for word in outbound.events_of(connection, destination.name, subject)]
         if event in PROGRESS and next((word for word in reversed(told) if word in PROGRESS), "") == event:
             continue
-        facts = facts or _facts(connection, order, event, answers, at)
+        facts = facts or _facts(connection, order, event, answers, at, context.settings.defaults.patient_issuer)
         if not facts:
             return
         key = f"{event}#{told.count(event) + 1}" if event in told else event
         outbound.add_outbound(connection, destination.name, uuid.uuid4().hex[:20], facts, subject, key, at)
 
 
-def _facts(connection: Connection, order: OrderRow, event: str, answers: str, at: datetime) -> bytes:
+def _facts(
+    connection: Connection, order: OrderRow, event: str, answers: str, at: datetime, preferred_issuer: str
+) -> bytes:
     """The telling as JSON; b'' for an order of which we know no procedure: there is nothing to tell."""
     procedures = tuple(
         ToldProcedure(
@@ -153,13 +155,13 @@ def _facts(connection: Connection, order: OrderRow, event: str, answers: str, at
         order.placer,
         order.filler,
         order.accession,
-        patients.identifiers_of(connection, order.patient_id),
+        patients.identifiers_of(connection, order.patient_id, preferred_issuer),
         patient.name,
         patient.birth_date,
         patient.sex,
         procedures,
     )
-    return json.dumps(asdict(telling), default=datetime.isoformat).encode()
+    return orjson.dumps(telling)
 
 
 class OutQueue:
