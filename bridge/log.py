@@ -52,6 +52,9 @@ def set_up(level: str = "INFO", *, stream: object = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("bridge").setLevel(level)
+    # Not written into a line, and looked up for every record all the same (the logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     # These format identifiers and data sets into their records: patient data.
     for name in ("pynetdicom", "pydicom", "hl7apy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

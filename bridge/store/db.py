@@ -12,7 +12,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,7 +59,7 @@ class Database:
         self._turnstile = Turnstile(folder) if self.is_sqlite else None
         self._writer_engine = self._engine(url, password, writing=True)
         self._reader_engine = self._engine(url, password, writing=False)
-        self._jobs: queue.SimpleQueue[tuple[Change[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._ended = self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -78,12 +77,13 @@ class Database:
             return self._submit(change)
 
     def _submit(self, change: Change[T]) -> T:
-        done: Future[T] = Future()
+        job = _Job(change)
         with self._gate:  # what is queued before the end is done or told; what comes after is refused
             if self._ended:
                 raise StoreUnavailable("the store takes no changes")
-            self._jobs.put((change, done))
-        return done.result()
+            self._jobs.put(job)
+        result: T = job.result()
+        return result
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -128,6 +128,8 @@ class Database:
                 connect_args={"timeout": 30, "check_same_thread": False, "cached_statements": 512},
                 pool_size=1 if writing else 8,
                 max_overflow=0 if writing else 24,
+                # The writer's transactions end by themselves, one way or the other.
+                pool_reset_on_return=None if writing else "rollback",
             )
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_immediate if writing else _begin_deferred)
@@ -146,12 +148,11 @@ class Database:
                 self._drain()
                 return
 
-    def _commit_group(self, first: tuple[Change[Any], Future[Any]]) -> bool:
+    def _commit_group(self, first: _Job) -> bool:
         """One commit for what has queued, within bounds. False ends the writer."""
-        results: list[tuple[Future[Any], Any, BaseException | None]] = []
-        taken: list[Future[Any]] = []
+        taken: list[_Job] = []
         ended = False
-        job: tuple[Change[Any], Future[Any]] | None = first
+        job: _Job | None = first
         try:
             with (
                 self._turnstile.turn() if self._turnstile else nullcontext(),
@@ -160,9 +161,9 @@ class Database:
                 connection = Connection(core)
                 deadline = time.monotonic() + GROUP_SECONDS
                 while job is not None:
-                    taken.append(job[1])
-                    results.append((job[1], *_attempt(connection, job[0])))
-                    if len(results) >= GROUP_CHANGES or time.monotonic() >= deadline:
+                    taken.append(job)
+                    job.value, job.failure = _attempt(connection, job.change)
+                    if len(taken) >= GROUP_CHANGES or time.monotonic() >= deadline:
                         break
                     try:
                         job = self._jobs.get_nowait()
@@ -178,14 +179,11 @@ class Database:
                     self._ended = True
                 log.critical("a sync failed: this process must end", extra={"fields": {"error": error.code}})
                 self._on_broken()
-            for future in taken or [first[1]]:
-                future.set_exception(error)
+            for one in taken or [first]:
+                one.end(error)
             return not (broken or ended)
-        for future, value, failure in results:
-            if failure is None:
-                future.set_result(value)
-            else:
-                future.set_exception(failure)
+        for one in taken:
+            one.end(one.failure)
         return not ended
 
     def _drain(self) -> None:
@@ -195,7 +193,30 @@ class Database:
             except queue.Empty:
                 return
             if job is not None:
-                job[1].set_exception(StoreUnavailable("the store takes no changes"))
+                job.end(StoreUnavailable("the store takes no changes"))
+
+
+class _Job:
+    """A change and whoever waits for it: a future without its price, for there is one waiter and no callback."""
+
+    __slots__ = ("_done", "change", "failure", "value")
+
+    def __init__(self, change: Change[Any]) -> None:
+        self.change = change
+        self.value: Any = None
+        self.failure: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def end(self, failure: BaseException | None) -> None:
+        self.failure = failure
+        self._done.release()
+
+    def result(self) -> Any:
+        with self._done:
+            if self.failure is not None:
+                raise self.failure
+            return self.value
 
 
 def _attempt(connection: Connection, change: Change[Any]) -> tuple[Any, BaseException | None]:
