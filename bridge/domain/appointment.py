@@ -20,7 +20,8 @@ class AppointmentRequest:
     """One order's appointment as a message tells it. At least one of `placer`, `filler` is present.
 
     `starts` are the site's wall clock (naive): one for each step in the message's order, or one for all; () when the
-    message names no time. `occurred` orders late messages (aware UTC).
+    message names no time. `places` are rooms as the station table knows them: one for each of `starts`, or one for all;
+    () when the message names none. `occurred` orders late messages (aware UTC).
     """
 
     event: str
@@ -29,6 +30,7 @@ class AppointmentRequest:
     patient: PatientData
     starts: tuple[datetime, ...] = ()
     occurred: datetime | None = None
+    places: tuple[str, ...] = ()
 
     @property
     def booked(self) -> bool:

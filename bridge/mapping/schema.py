@@ -96,9 +96,10 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
             "appointment_placers": Kind.IDENTIFIERS,
             "appointment_fillers": Kind.IDENTIFIERS,
             "start": Kind.LOCAL,
+            "location": Kind.TEXT,
             "occurred": Kind.INSTANT,
         },
-        "slot": {"start": Kind.LOCAL},
+        "slot": {"start": Kind.LOCAL, "location": Kind.TEXT},
     },
 }
 """File -> section -> field -> what it takes."""

@@ -17,7 +17,7 @@ from bridge.store import appointments, audit, orders, patients, review
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
 from bridge.workflow.context import Context
-from bridge.workflow.scheduling import Result
+from bridge.workflow.scheduling import Result, move_step
 
 CONFLICT = "appointment-conflict"
 ANOTHER_PATIENT = "appointment-of-another-patient"
@@ -46,7 +46,8 @@ def take_appointment(
     if order is None:
         return Result(warnings=["the order of the appointment is not known: kept until it comes"])
     audit.write_audit(connection, at=at, who=who, action=f"appointment-{request.event}", subject=f"order:{order.id}")
-    changed = _apply(connection, order, request.event, list(request.starts), message_id, at)
+    starts, places = list(request.starts), list(request.places)
+    changed = _apply(connection, order, request.event, starts, places, message_id, context)
     return Result(warnings=[] if changed else ["the appointment changes nothing"], changed=changed)
 
 
@@ -69,7 +70,7 @@ def order_came(connection: Connection, order: OrderRequest, context: Context) ->
         _park(connection, found[0], ANOTHER_PATIENT, row.message_id, at)
         return
     starts = [datetime.fromisoformat(start) for start in row.starts]
-    _apply(connection, found[0], row.event, starts, row.message_id, at)
+    _apply(connection, found[0], row.event, starts, row.places, row.message_id, context)
 
 
 def _park(connection: Connection, order: OrderRow, reason: str, message_id: int | None, at: datetime) -> Result:
@@ -99,17 +100,25 @@ def _values(
         "patient": [[i.value, i.issuer] for i in request.patient.identifiers],
         "event": request.event,
         "starts": [start.isoformat() for start in request.starts],
+        "places": list(request.places),
         "event_at": when,
         "message_id": message_id,
     }
 
 
 def _apply(
-    connection: Connection, order: OrderRow, event: str, starts: list[datetime], message_id: int | None, at: datetime
+    connection: Connection,
+    order: OrderRow,
+    event: str,
+    starts: list[datetime],
+    places: list[str],
+    message_id: int | None,
+    context: Context,
 ) -> bool:
     """Move or hide the steps that are not performed yet; whether anything changed."""
     if order.status in ENDED:
         return False
+    at = context.clock.now()
     open_to_it = VISIBLE | {StepStatus.CANCELED}
     steps = [s for s in orders.steps_of_order(connection, order.id) if StepStatus(s.status) in open_to_it]
     if event in BOOKED:
@@ -119,10 +128,23 @@ def _apply(
     changes = [(step, values) for step, values in changes if values]
     for step, values in changes:
         orders.change_step(connection, step.id, values)
-    if changes:
+    moved = event in BOOKED and _to_their_rooms(connection, order, steps, places, context)
+    if changes or moved:
         event = f"SIU {event}"
         orders.add_history(connection, order.id, at, event, order.status, order.status, message_id=message_id)
-    return bool(changes)
+    return bool(changes) or moved
+
+
+def _to_their_rooms(
+    connection: Connection, order: OrderRow, steps: list[Any], places: list[str], context: Context
+) -> bool:
+    """The station table places anew each step whose room is another now; whether there was one."""
+    if len(places) != len(steps):
+        places = places[:1] * len(steps) if len(set(places)) == 1 else []
+    moved = [(step, room) for step, room in zip(steps, places, strict=False) if room != step.location]
+    for step, room in moved:
+        move_step(connection, order, step, room, context)
+    return bool(moved)
 
 
 def _times(steps: list[Any], starts: list[datetime]) -> list[datetime | None]:

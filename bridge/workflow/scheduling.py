@@ -20,6 +20,7 @@ from bridge.workflow.stations import Placement, place
 SHORT_STRING = 16
 """SH (PS3.5 6.2): accession number, requested procedure id, step id."""
 FOREIGN_UID = "study-uid-of-another-patient"
+NO_STATION = "no-station"
 NOWHERE = Placement(())
 
 
@@ -303,7 +304,7 @@ class _Steps:
             return "modality-unknown"
         if self.foreign_uid:
             return FOREIGN_UID
-        return "" if stations else "no-station"
+        return "" if stations else NO_STATION
 
     def _start(self, step: StepRequest, row: Any | None, at: datetime) -> dict[str, Any]:
         start, defaulted = step.start, False
@@ -313,6 +314,30 @@ class _Steps:
             start, defaulted = at.astimezone(self.context.settings.site.zone), True
             self.result.warnings.append("no scheduled start in the order: the time of receipt stands in")
         return {"start_date": f"{start:%Y%m%d}", "start_time": f"{start:%H%M%S}", "start_defaulted": defaulted}
+
+
+def move_step(connection: Connection, order: orders.OrderRow, step: Any, room: str, context: Context) -> None:
+    """Scheduling moves a step to another room: the station table says whose it is there; else a person must."""
+    (code,) = (p.code for p in orders.procedures_of(connection, order.id) if p.id == step.requested_procedure_id)
+    placed = place(
+        context.settings.station,
+        modality=step.modality,
+        room=room,
+        department=order.department,
+        procedure=code[0] if code else "",
+        patient_class=order.patient_class,
+    )
+    label = placed or NOWHERE
+    parked = step.parked if step.parked not in ("", NO_STATION) else "" if placed else NO_STATION
+    values = {"location": room, "station_name": label.name, "parked": parked}
+    orders.change_step(connection, step.id, values)
+    orders.set_stations(connection, step.id, label.ae_titles)
+    at, subject = context.clock.now(), f"step:{step.id}"
+    if parked:
+        told = {"modality_sent": step.modality_sent, "room": room, "department": order.department}
+        review.open_review(connection, "order-parked", subject, parked, at, told)
+    elif step.parked:
+        review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order can be placed now")
 
 
 def _adopt_performed(connection: Connection, study_uid: str, step_id: str, key: int) -> None:

@@ -189,6 +189,7 @@ appointment = Table(
     Column("patient", Json, nullable=False),  # the identifiers that the message gave: the order must be theirs
     Column("event", String, nullable=False),  # S12, S13, S14, S15, S17, S26
     Column("starts", Json, nullable=False),  # the site's wall clock
+    Column("places", Json, nullable=False),  # rooms, as the station table knows them
     Column("event_at", UtcDateTime, nullable=False),
     Column("message_id", BigId),
     Index("ix_appointment_placer", "placer_order_number", "placer_issuer"),

@@ -60,6 +60,29 @@ def test_the_time_stands_in_one_of_three_places(lines: tuple[str, ...]) -> None:
     assert only(*lines).starts == (datetime(2026, 3, 2, 9),)
 
 
+@pytest.mark.parametrize(
+    ("lines", "places"),
+    [
+        (("RGS|1", "AIS|1||CT", "AIL|1||CTWARD^R2"), ("R2",)),
+        (("RGS|1", "AIS|1||CT", "AIL|1||R2"), ("R2",)),
+        (("RGS|1", "AIL|1||^R2"), ("R2",)),
+        (("RGS|1", "AIS|1||CT", "AIL|1||^R1", "RGS|2", "AIS|1||CT", "AIL|1||^R2"), ("R1", "R2")),
+        (("RGS|1", "AIS|1||CT", "AIS|2||CT", "AIL|1||^R1", "AIL|2||^R2"), ("R1", "R2")),
+        (("RGS|1", "AIS|1||CT", "AIS|2||CT", "AIL|1||^R1"), ("R1", "R1")),
+        (("RGS|1", "AIS|1||CT", "AIL|1||^R1", "AIL|2||^R2"), ()),
+        (("RGS|1", "AIS|1||CT"), ()),
+    ],
+    ids=["room", "point of care", "no service", "a group each", "in order", "one for all", "two for one", "none"],
+)
+def test_the_room_is_that_of_the_services_own_group(lines: tuple[str, ...], places: tuple[str, ...]) -> None:
+    assert only(sch(start="20260302090000", placer="P1"), PID, *lines).places == places
+
+
+def test_rooms_that_cannot_be_told_apart_are_told_of() -> None:
+    reading = read(sch(placer="P1"), PID, "RGS|1", "AIS|1||CT", "AIL|1||^R1", "AIL|2||^R2")
+    assert [w for w in reading.warnings if "AIL-3" in w]
+
+
 def test_a_time_with_an_offset_is_the_sites_wall_clock() -> None:
     assert only(sch(start="20260302090000+0000", placer="P1"), PID).starts == (datetime(2026, 3, 2, 10),)
 

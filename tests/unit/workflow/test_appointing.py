@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from itertools import permutations
 from typing import Any
 
 import pytest
 
+from bridge.config import Station
 from bridge.domain.appointment import AppointmentRequest
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate, Reading
 from bridge.store import orders
-from tests.unit.workflow.house import JOHN, House, at, ct_step, order, who
+from tests.unit.workflow.house import JANE, JOHN, House, at, ct_step, order, who
 
 P1 = Identifier("P1", "RIS")
 
@@ -98,6 +100,59 @@ def test_an_arrived_patient_who_is_booked_for_another_day_is_expected_again(hous
     house.database.write(lambda c: orders.change_step(c, house.steps()[0].id, {"status": "ARRIVED"}))
     send(house, appointment("S13", local(9, day=26)))
     assert house.status_of_step() == "SCHEDULED"
+
+
+# -- which room ---------------------------------------------------------------------------------------------------
+
+
+ROOMS = (
+    Station(ae_titles=("CT1",), modality="CT", room="R1", name="ONE"),
+    Station(ae_titles=("CT2",), modality="CT", room="R2", name="TWO"),
+)
+
+
+def placed(house: House) -> list[tuple[tuple[str, ...], str, str]]:
+    return [(e.station_ae_titles, e.station_name, e.step_location) for e in house.worklist()]
+
+
+def test_another_room_is_another_scanner(build: Callable[..., House]) -> None:
+    house = build(station=ROOMS)
+    house.order(early(steps=(ct_step(location="R1"),)))
+    send(house, appointment("S13", local(15), places=("R2",)))
+    assert placed(house) == [(("CT2",), "TWO", "R2")]
+
+
+def test_an_appointment_that_names_no_room_leaves_the_scanner(build: Callable[..., House]) -> None:
+    house = build(station=ROOMS)
+    house.order(early(steps=(ct_step(location="R1"),)))
+    send(house, appointment("S13", local(15)))
+    assert placed(house) == [(("CT1",), "ONE", "R1")]
+
+
+def test_each_step_goes_to_its_own_room(build: Callable[..., House]) -> None:
+    house = build(station=ROOMS)
+    house.order(early(steps=(ct_step(step_id="S1", location="R1"), ct_step(step_id="S2", location="R2"))))
+    send(house, appointment("S13", local(15), local(16), places=("R2", "R1")))
+    assert [(e.step_id, e.station_ae_titles) for e in house.worklist()] == [("S1", ("CT2",)), ("S2", ("CT1",))]
+
+
+def test_a_room_without_a_scanner_is_parked_in_sight_and_comes_back_with_one_that_has(
+    build: Callable[..., House],
+) -> None:
+    house = build(station=ROOMS)
+    house.order(early(steps=(ct_step(location="R1"),)))
+    send(house, appointment("S13", local(15), places=("R9",)))
+    assert (house.worklist(), house.reviews()) == ([], {("order-parked", "no-station")})
+    send(house, appointment("S13", local(15), places=("R2",), occurred=at(12)))
+    assert (placed(house), house.reviews()) == ([(("CT2",), "TWO", "R2")], set())
+
+
+def test_the_room_of_an_appointment_that_came_before_its_order_holds(build: Callable[..., House]) -> None:
+    house = build(station=ROOMS)
+    house.adt("A04", JANE)
+    send(house, appointment("S13", local(15), places=("R2",)))
+    house.order(early(steps=(ct_step(location="R1"),)))
+    assert placed(house) == [(("CT2",), "TWO", "R2")]
 
 
 # -- which order --------------------------------------------------------------------------------------------------

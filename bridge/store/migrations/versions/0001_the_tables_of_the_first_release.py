@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("patient", bridge.store.types.Json(), nullable=False),
         sa.Column("event", sa.String(), nullable=False),
         sa.Column("starts", bridge.store.types.Json(), nullable=False),
+        sa.Column("places", bridge.store.types.Json(), nullable=False),
         sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.PrimaryKeyConstraint("id"),
