@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bridge.config.base import Network, Port, Seconds, Section
 from bridge.config.site import Defaults
+
+_TAKEN_BY_ESCAPES = frozenset(
+    {"ASCII", "ISOIR6", "ISOIR14", "ISOIR87", "ISOIR159", "KSX1001", *(f"8859{n}" for n in (*range(1, 10), 15))}
+)
+_ALONE = frozenset(
+    {"UNICODEUTF8", "UNICODE", "UTF8", "GB180302000", "GB18030", "BIG5"}
+    | {f"WINDOWS{page}" for page in range(1250, 1259)}
+)
+
+
+def _character_sets(value: str) -> str:
+    """A set of table 0211 or a Windows page, or several with `~` between, the first being the default (2.14.9.18).
+
+    Raises ValueError for what would be refused message by message.
+    """
+    names = [re.sub(r"[\s/_-]", "", name).upper() for name in value.split("~")]
+    if unknown := [name for name in names if name and name not in _TAKEN_BY_ESCAPES | _ALONE]:
+        raise ValueError(f"no character set: {', '.join(unknown)}; write it as in table 0211, or windows-1252")
+    if len(set(names)) > 1 and _ALONE.intersection(names):
+        raise ValueError("a set that stands alone cannot be combined with others")
+    return value
+
+
+CharacterSets = Annotated[str, AfterValidator(_character_sets)]
 
 
 class Sender(Section):
@@ -43,8 +68,8 @@ class Feed(Section):
     sender: tuple[Sender, ...] = ()
     mapping_overlay: str = ""
     defaults: Defaults = Defaults()
-    charset_override: str = ""
-    charset_default: str = ""
+    charset_override: CharacterSets = ""
+    charset_default: CharacterSets = ""
     versions: tuple[str, ...] = ("2",)
     processing_ids: tuple[str, ...] = ("P", "T", "D")
     unsupported: Literal["AR", "AA"] = "AR"

@@ -19,6 +19,8 @@ from bridge.domain.worklist import WorklistEntry
 
 STEP_SEQUENCE = 0x00400100
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,5})?")
+_TEXT = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+_LINE = {**_TEXT, 0x5C: "/"}
 _SEX = frozenset({"M", "F", "O"})
 Value: TypeAlias = Callable[[WorklistEntry, Issuers], Any]
 
@@ -30,12 +32,12 @@ class Attribute(NamedTuple):
 
 
 def plain(value: str) -> str:
-    return "".join(c if c >= " " and c not in "\\\x7f" else "/" if c == "\\" else " " for c in value).strip()
+    return value.translate(_LINE).strip() if value else ""
 
 
 def lines(value: str) -> str:
     """Text of several lines (LT, PS3.5 6.2): a backslash is a letter there, and a line ends with CR LF."""
-    told = ("".join(c if c >= " " and c != "\x7f" else " " for c in line).rstrip() for line in value.splitlines())
+    told = (line.translate(_TEXT).rstrip() for line in value.splitlines())
     return "\r\n".join(told).strip()
 
 

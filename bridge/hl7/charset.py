@@ -40,16 +40,21 @@ _SETS: dict[str, tuple[str, str, str]] = {
     "KSX1001": ("ksx1001", "", "ISO 2022 IR 149"),
     "GB180302000": ("gb18030", "GB18030", ""),
     "UNICODEUTF8": ("utf_8", "ISO_IR 192", ""),
-    # No DICOM term of its own: its text goes on as UTF-8.
+    # No DICOM term of their own: their text goes on as UTF-8.
     "BIG5": ("big5", "ISO_IR 192", ""),
+    # Not of table 0211, but what senders mean that say 8859 and write typographic quotes and dashes.
+    **{f"WINDOWS{page}": (f"cp{page}", "ISO_IR 192", "") for page in range(1250, 1259)},
 }
 _ALIASES = {
     "USASCII": "ASCII", "UNICODE": "UNICODEUTF8", "UTF8": "UNICODEUTF8", "GB18030": "GB180302000",
     "ISOIR13": "ISOIR14", "ISOIR149": "KSX1001", "ISOIR192": "UNICODEUTF8", "ISOIR100": "88591", "ISOIR101": "88592",
     "ISOIR109": "88593", "ISOIR110": "88594", "ISOIR144": "88595", "ISOIR127": "88596", "ISOIR126": "88597",
     "ISOIR138": "88598", "ISOIR148": "88599", "ISOIR203": "885915",
+    **{f"CP{page}": f"WINDOWS{page}" for page in range(1250, 1259)},
 }  # fmt: skip
 _WHOLE = frozenset({"utf_8", "gb18030", "big5"})
+_ALONE = _WHOLE | {f"cp{page}" for page in range(1250, 1259)}
+"""Sets that no ISO 2022 escape reaches."""
 _SWITCHED = frozenset({"jisx0201", "jisx0208", "jisx0212", "ksx1001"})
 
 # ISO 2022 designations after ESC -> (which half, set)
@@ -66,6 +71,8 @@ _LINE = re.compile(rb"([\r\n])")
 _DELIMITER = re.compile(rb"([|^&~=\r\n])")
 _PAIRS = re.compile(rb"((?:[\x21-\x7e][\x21-\x7e])+)")
 _TO_HIGH = bytes(i | 0x80 for i in range(256))
+_CONTROLS = re.compile(rb"[\x80-\x9f]")
+"""C1: no text of an 8859 set has them; where they stand, the bytes are of another set (mostly Windows-1252)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class CharacterSet:
                 return _walk(raw, self.codec)
             if b"\x1b" in raw and _ANY_ESCAPE.search(raw):
                 raise NotReadable("ISO 2022 escapes, but MSH-18 names no such set", where="MSH-18", code=UNDECODABLE)
-            return raw.decode(self.codec)
+            return _single(raw, self.codec)
         except UnicodeDecodeError as fault:
             raise NotReadable(
                 f"byte {fault.start} does not belong to the declared character set", where="MSH-18", code=UNDECODABLE
@@ -114,7 +121,7 @@ def read_character_set(codes: Sequence[str]) -> CharacterSet:
     if len(sets) > 1 and not any(one[0] in _SWITCHED for one in sets):
         # "ASCII~8859/1", "ASCII~UNICODE UTF-8": the wider set holds the narrower.
         sets = [one for one in sets if one[0] != "ascii"]
-    if any(one[0] in _WHOLE for one in sets) and len(sets) > 1:
+    if any(one[0] in _ALONE for one in sets) and len(sets) > 1:
         raise Unsupported("these character sets cannot be combined", where="MSH-18", code=REFUSED)
     codec, alone, _ = sets[0]
     if len(sets) == 1 and (alone or codec == "ascii"):
@@ -167,6 +174,13 @@ def _walk(raw: bytes, first: str) -> str:
     return "".join(out)
 
 
+def _single(run: bytes, codec: str) -> str:
+    """Raises UnicodeDecodeError, also where Python would take a control character for text."""
+    if codec.startswith("iso8859") and not run.isascii() and (found := _CONTROLS.search(run)):
+        raise UnicodeDecodeError(codec, run, found.start(), found.end(), "a control character")
+    return run.decode(codec)
+
+
 def _decode_run(run: bytes, low: str, high: str) -> str:
     """Bytes without an escape under one pair of designations."""
     if low == "ascii":
@@ -175,7 +189,7 @@ def _decode_run(run: bytes, low: str, high: str) -> str:
         if high == "jisx0201":
             return "".join(chr(b) if b < 0x80 else _katakana(b) for b in run)
         # Single shifts (0x8e, 0x8f) of the EUC codecs are no part of ISO 2022 as DICOM and HL7 use it.
-        return run.decode({"": "ascii", "ksx1001": "euc_kr", "gb2312": "gb2312"}.get(high, high))
+        return _single(run, {"": "ascii", "ksx1001": "euc_kr", "gb2312": "gb2312"}.get(high, high))
     if low == "katakana":
         return "".join(_katakana(b | 0x80) if 0x21 <= b < 0x7F else chr(b) for b in run if _must_be_low(b))
     codec, shift = {"jisx0208": ("euc_jp", b""), "jisx0212": ("euc_jp", b"\x8f"), "ksx1001": ("euc_kr", b"")}[low]

@@ -26,6 +26,7 @@ SEQUENCE = "hl7-segment-sequence"
 _MOST_WARNINGS = 50
 _MOST_SHARED = 8
 _JUNK = "\x00\x0b\x1a\x1c\t \ufeff"
+_C1 = re.compile("[\x80-\x9f]")
 _PATIENT_ONLY = frozenset({"NTE"})
 _PRIOR = frozenset({"", "PR", "RE"})
 """ORC-1 of a prior result (HL7 v2.5.1 4.4.6, PATIENT_PRIOR of OMG^O19): it asks for nothing."""
@@ -300,6 +301,8 @@ def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], 
             pieces.append(_glue(pieces[-1], line, delimiters) + line)
     for index, pieces in wrapped.items():
         segments[index].text = "".join(pieces)
+    if not text.isascii() and _C1.search(text):
+        warnings.append("control characters in it (U+0080 to U+009F): the sender took its text for another set")
     if "\ufffd" in text:
         warnings.append("the sender has already replaced characters that it could not read (U+FFFD)")
     if delimiters.may_keep_escapes(text):

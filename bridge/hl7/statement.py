@@ -38,7 +38,7 @@ STRUCTURES = {
     **dict.fromkeys(("A23", "A29"), "ADT_A21"), "A24": "ADT_A24",
     **dict.fromkeys(("A34", "A36", "A47", "A49"), "ADT_A30"), "A37": "ADT_A37", "A38": "ADT_A38",
     **dict.fromkeys(("A40", "A41", "A42"), "ADT_A39"), **dict.fromkeys(("A43", "A44"), "ADT_A43"),
-    "A45": "ADT_A45", **dict.fromkeys(("A50", "A51"), "ADT_A50"),
+    "A45": "ADT_A45", "A60": "ADT_A60", **dict.fromkeys(("A50", "A51"), "ADT_A50"),
     "O01": "ORM_O01", "O19": "OMG_O19", "O23": "OMI_O23", "R01": "ORU_R01",
     **dict.fromkeys(("S12", "S13", "S14", "S15", "S17", "S26"), "SIU_S12"),
 }  # fmt: skip
@@ -47,11 +47,14 @@ STRUCTURES = {
 CHARSET_NAMES = (
     "ASCII", "8859/1", "8859/2", "8859/3", "8859/4", "8859/5", "8859/6", "8859/7", "8859/8", "8859/9", "8859/15",
     "ISO IR14", "ISO IR87", "ISO IR159", "KS X 1001", "GB 18030-2000", "UNICODE UTF-8", "BIG-5",
+    *(f"windows-{page}" for page in range(1250, 1259)),
 )  # fmt: skip
-"""Table 0211's own spelling of the sets of `charset`, which knows them without blanks and marks."""
+"""Table 0211's own spelling of the sets of `charset`, which knows them without blanks and marks; the last are not in
+it."""
 
 _WHAT: dict[str, str] = {
     **dict.fromkeys(("A03", "A11", "A38"), "patient and visit; open orders of the visit stay, with a warning"),
+    "A60": "the allergies of the patient's open orders, by IAM-6: D takes away, anything else adds",
     "A47": "the identifier of the patient is replaced; refused when it is another patient's",
     "A43": "an identifier moves to the patient in PID",
     "A44": "an account with its orders moves to the patient in PID",
@@ -225,9 +228,10 @@ def _charsets() -> list[str]:
         "- Case, blanks, `-`, `_` and `/` in the name do not count. An empty MSH-18 is ASCII, or the feed's "
         "`charset_default`, or UTF-8 after a byte order mark; `charset_override` beats MSH-18.",
         "- Repetitions of MSH-18 are switched to by ISO 2022 escapes (PS3.5 6.1.2.5). UTF-8, GB 18030 and Big5 stand "
-        "alone; ASCII beside them is part of them.",
+        "alone, and so do the Windows pages, which are not in table 0211; ASCII beside them is part of them.",
         f"- UTF-16, UTF-32, CNS 11643 and sets that cannot be combined: {_answer(charset.REFUSED)}. A byte that the "
-        f"set does not hold, or a name that is not known: {_answer(charset.UNDECODABLE)}. Nothing is replaced.",
+        "set does not hold (also 80 to 9F in a set of 8859), or a name that is not known: "
+        f"{_answer(charset.UNDECODABLE)}. Nothing is replaced.",
     ]
 
 

@@ -6,20 +6,28 @@ dropped: it would make one person's names differ from message to message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bridge.domain.patient import DELETED, PersonName
+from bridge.errors import BadValue
 from bridge.mapping.path import one_line
 from bridge.mapping.source import Repetition
 
 _NOT_IN_A_PART = str.maketrans(dict.fromkeys("^=\\", " "))
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 _GROUPS = {"A": 0, "": 0, "I": 1, "P": 2}
 
 
 def _clean(text: str) -> str:
-    """A part without the marks that mean something in a PN, on one line."""
+    """A part without the marks that mean something in a PN, on one line.
+
+    Raises BadValue for a control character: it stands where a letter or an apostrophe was, and nobody knows which.
+    """
     if text.isalnum() or not text:
         return text
+    if not text.isprintable() and _CONTROLS.search(text):
+        raise BadValue("a name with a control character")
     if "^" in text or "=" in text or "\\" in text:
         text = text.translate(_NOT_IN_A_PART)
     return "" if text == DELETED else one_line(text)

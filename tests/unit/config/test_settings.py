@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from bridge.cli import main
 from bridge.config import Settings
 from bridge.errors import ConfigurationError
+from bridge.hl7.charset import choose
+from bridge.hl7.statement import CHARSET_NAMES
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULT = ROOT / "config" / "bridge.toml"
@@ -222,3 +224,32 @@ def test_every_command_that_the_documents_show_exists() -> None:
     for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for shown in re.findall(r"`bridge ([a-z]+)", file.read_text()):
             assert f"bridge {shown}" in heads, f"{file.name} shows `bridge {shown}`"
+
+
+# -- the character sets of a feed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["charset_override", "charset_default"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *CHARSET_NAMES,
+        "utf-8",
+        "UNICODE",
+        "GB18030",
+        "8859-1",
+        "~ISO IR87",
+        "ISO IR6~ISO IR87~ISO IR159",
+        "8859/1~KS X 1001",
+    ],
+)
+def test_a_character_set_that_can_be_read_may_be_set(tmp_path: Path, setting: str, name: str) -> None:
+    feed = load(tmp_path, f'[[hl7.feed]]\nname = "ris"\n{setting} = "{name}"\n').hl7.feed[0]
+    choose((), override=feed.charset_override, fallback=feed.charset_default)
+
+
+@pytest.mark.parametrize("setting", ["charset_override", "charset_default"])
+@pytest.mark.parametrize("name", ["latin-one", "windows-1259", "UNICODE UTF-16", "8859/1~UNICODE UTF-8"])
+def test_a_character_set_that_no_message_could_be_read_in_is_a_fault(tmp_path: Path, setting: str, name: str) -> None:
+    (fault,) = faults(tmp_path, f'[[hl7.feed]]\nname = "ris"\n{setting} = "{name}"\n')
+    assert setting in fault and ("character set" in fault or "stands alone" in fault)

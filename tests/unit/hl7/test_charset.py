@@ -23,6 +23,8 @@ ONE_BYTE = [
     ("UNICODE UTF-8", "utf_8", "ISO_IR 192", "王^Wáng 🫀"),
     ("GB 18030-2000", "gb18030", "GB18030", "王小东"),
     ("BIG-5", "big5", "ISO_IR 192", "王小東"),
+    ("windows-1252", "cp1252", "ISO_IR 192", "O’Brien – €"),
+    ("windows-1250", "cp1250", "ISO_IR 192", "Dvořák – „Š“"),
 ]
 
 
@@ -154,3 +156,25 @@ def test_any_bytes_decode_or_are_refused(raw: bytes, codes: list[str]) -> None:
 def test_japanese_text_comes_back_as_pythons_own_codec_wrote_it(text: str) -> None:
     raw = text.encode("iso2022_jp_1")
     assert read_character_set(["", "ISO IR87", "ISO IR159"]).decode(raw) == raw.decode("iso2022_jp_1")
+
+
+@pytest.mark.parametrize("code", ["8859/1", "8859/2", "8859/5", "8859/15"])
+def test_a_control_character_is_no_text_of_a_declared_8859_set(code: str) -> None:
+    with pytest.raises(NotReadable, match="byte 1 does not belong") as caught:
+        read_character_set([code]).decode(b"O\x92BRIEN")
+    assert (caught.value.where, caught.value.code) == ("MSH-18", "hl7-charset")
+
+
+def test_a_control_character_is_no_text_of_a_switched_8859_set() -> None:
+    with pytest.raises(NotReadable):
+        read_character_set(["", "ISO IR87", "8859/1"]).decode(b"\x1b-AO\x92BRIEN")
+
+
+def test_a_byte_that_a_windows_page_does_not_hold_is_refused() -> None:
+    with pytest.raises(NotReadable):
+        read_character_set(["windows-1252"]).decode(b"\x81")
+
+
+def test_a_windows_page_is_reached_by_no_escape() -> None:
+    with pytest.raises(Unsupported):
+        read_character_set(["windows-1252", "ISO IR87"])

@@ -347,3 +347,8 @@ def test_cost_is_linear(name: str) -> None:
     start = time.process_time()
     everything(Message.read(raw))
     assert time.process_time() - start < 2.0  # 0.01 to 0.4 s here; anything quadratic takes minutes
+
+
+def test_control_characters_of_another_set_are_told() -> None:
+    m = read(MSH, "NTE|1||Abdomen \x96 Pelvis", charset_default="UNICODE UTF-8")
+    assert "control characters in it (U+0080 to U+009F): the sender took its text for another set" in m.warnings

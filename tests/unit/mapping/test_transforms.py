@@ -219,3 +219,16 @@ def test_weight_is_found_by_code_or_text_and_converted(obx: str, expected: str |
 def test_an_impossible_weight_is_refused(value: str) -> None:
     with pytest.raises(BadValue):
         take("weight_kg", "OBX-5", f"OBX|1|NM|W||{value}|kg", table=table(W="weight"))
+
+
+@pytest.mark.parametrize(
+    ("transform", "path", "line"),
+    [
+        ("person_name", "PID-5", "PID|1||1||O\x92Brien^Jane"),
+        ("provider_name", "PV1-8", "PV1|1|O||||||7^O\x92Brien^Jane"),
+        ("cn_name", "OBR-34", "OBR|1" + "|" * 33 + "7&O\x07Brien&Jane"),
+    ],
+)
+def test_a_name_with_a_control_character_is_nobody_s(transform: str, path: str, line: str) -> None:
+    with pytest.raises(BadValue, match=f"{path} is a name with a control character"):
+        take(transform, path, line)
