@@ -35,6 +35,18 @@ class Repetition:
         escape, mark = self._delimiters.escape, self._delimiters.subcomponent
         return [self.get(n) if escape in value or mark in value else value for n, value in enumerate(parts, 1)]
 
+    @property
+    def whole(self) -> str:
+        """All of it, decoded: a free text, in which senders leave `^` and `&` unescaped."""
+        return self._delimiters.unescape(self.raw)
+
+    def joined(self, component: int) -> str:
+        """A component with the subcomponents that an unescaped `&` made of it, decoded; '' when absent."""
+        parts = self._parts
+        if not 0 < component <= len(parts):
+            return ""
+        return parts[component - 1] if self._plain else self._delimiters.unescape(parts[component - 1])
+
     def subcomponents(self, component: int) -> list[str]:
         """All subcomponents of a component, decoded; [] when it is absent."""
         parts = self._parts

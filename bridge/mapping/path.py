@@ -77,6 +77,17 @@ def part(repetition: Repetition, component: int, subcomponent: int = 0) -> str:
     return value if not value or value.isalnum() else _cleaned(value)
 
 
+def phrase(repetition: Repetition, component: int) -> str:
+    """A component of words, as `part`, with what an unescaped `&` cut off: no data type of words has subcomponents."""
+    value = repetition.joined(component)
+    return value if not value or value.isalnum() else _cleaned(value)
+
+
+def sentence(repetition: Repetition) -> str:
+    """A whole repetition of a free text (ST, TX, FT) on one line."""
+    return _cleaned(repetition.whole)
+
+
 def parts(values: list[str], first: int, count: int) -> list[str]:
     """`count` components (or subcomponents) from the `first` on, each as `part` gives it."""
     found = [v if not v or v.isalnum() else _cleaned(v) for v in values[first - 1 : first - 1 + count]]

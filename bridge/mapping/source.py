@@ -21,6 +21,13 @@ class Repetition(Protocol):
     def raw(self) -> str:
         """The whole repetition as sent, escapes and all."""
 
+    @property
+    def whole(self) -> str:
+        """All of it as one text, decoded: what a sender left unescaped in a free text is text."""
+
+    def joined(self, component: int) -> str:
+        """A component with all its subcomponents as one text; '' when absent."""
+
     def values(self) -> list[str]:
         """Every component as `get` gives it; not to be changed."""
 

@@ -20,7 +20,7 @@ from bridge.domain.patient import DELETED
 from bridge.errors import BadValue, MissingField
 from bridge.mapping import names, times
 from bridge.mapping.context import MappingContext
-from bridge.mapping.path import Path, part, parts
+from bridge.mapping.path import Path, part, parts, phrase, sentence
 from bridge.mapping.source import Repetition, Segment, Source
 from bridge.mapping.tables import CodeTable
 from bridge.uids import is_uid
@@ -92,6 +92,8 @@ class Transform:
 def _text(_: MappingContext, table: CodeTable | None, path: Path) -> Reader:
     component, subcomponent = path.component or 1, path.subcomponent
     if table is None:
+        if not subcomponent:
+            return lambda found: phrase(found[0], component) or None
         return lambda found: part(found[0], component, subcomponent) or None
 
     def coded(found: Found) -> str | None:
@@ -120,8 +122,7 @@ def _known(found: Found, path: Path, table: CodeTable) -> str:
 
 def _words(repetition: Repetition, at: int) -> str:
     """The text of a CE, else its code (2A.3)."""
-    code, text = parts(repetition.values(), at, 2)
-    return text or code
+    return phrase(repetition, at + 1) or phrase(repetition, at)
 
 
 def _code_text(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
@@ -154,9 +155,13 @@ def _joined(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
 
 def _lines(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
     def read(found: Found) -> str | None:
-        return "\n".join(["" if (text := one.get(1)) == DELETED else text for one in found]).strip() or None
+        return "\n".join(["" if (text := one.whole) == DELETED else text for one in found]).strip() or None
 
     return read
+
+
+def _free_text(_: MappingContext, __: CodeTable | None, path: Path) -> Reader:
+    return lambda found: " ".join(filter(None, map(sentence, found))) or None
 
 
 def _timed(read: Callable[[str, MappingContext], object | None]) -> Maker:
@@ -243,7 +248,7 @@ def _entities(default_of: Callable[[MappingContext], str]) -> Maker:
 
 def _read_code(one: Repetition, at: int, table: CodeTable | None) -> Code | None:
     """A triplet of a CE (2A.3) that begins at the path's component: 1, or 4 for the alternate one."""
-    value, meaning, scheme = parts(one.values(), at, 3)
+    value, meaning, scheme = phrase(one, at), phrase(one, at + 1), part(one, at + 2)
     return Code(value, table.get(scheme) if table else scheme, meaning or value) if value else None
 
 
@@ -316,6 +321,7 @@ TRANSFORMS: dict[str, Transform] = {
     ),
     "code_text": Transform(Kind.TEXT, _code_text),
     "joined": Transform(Kind.TEXT, _joined),
+    "free_text": Transform(Kind.TEXT, _free_text),
     "lines": Transform(Kind.TEXT, _lines, gather=_every),
     "date": Transform(Kind.TEXT, _timed(lambda text, _: times.read_date(text))),
     "uid": Transform(Kind.TEXT, _uid),

@@ -232,3 +232,26 @@ def test_an_impossible_weight_is_refused(value: str) -> None:
 def test_a_name_with_a_control_character_is_nobody_s(transform: str, path: str, line: str) -> None:
     with pytest.raises(BadValue, match=f"{path} is a name with a control character"):
         take(transform, path, line)
+
+
+@pytest.mark.parametrize(
+    ("transform", "path", "line", "text"),
+    [
+        ("text", "OBR-4.2", "OBR|1|||C1^Abdomen & Pelvis^L", "Abdomen & Pelvis"),
+        ("text", "OBR-4.5", "OBR|1|||C1^a^L^P1^Head & Neck^L", "Head & Neck"),
+        ("code_text", "OBR-31", "OBR|1" + "|" * 30 + "Fall & pain", "Fall & pain"),
+        ("code_text", "OBR-31", "OBR|1" + "|" * 30 + "R1^Fall & pain^L", "Fall & pain"),
+        ("free_text", "OBR-13", "OBR|1" + "|" * 12 + "a & b ^ c~d", "a & b ^ c d"),
+        ("lines", "NTE-3", "NTE|1||a & b ^ c~d", "a & b ^ c\nd"),
+    ],
+)
+def test_words_are_not_cut_at_what_their_sender_left_unescaped(transform: str, path: str, line: str, text: str) -> None:
+    assert take(transform, path, line) == text
+
+
+def test_the_meaning_of_a_code_is_not_cut_either() -> None:
+    assert take("code", "OBR-4", "OBR|1|||C1^Abdomen & Pelvis^L") == Code("C1", "L", "Abdomen & Pelvis")
+
+
+def test_a_path_that_names_a_subcomponent_has_that_alone() -> None:
+    assert take("text", "OBX-3.1.2", "OBX|1|TX|11502-2&IMP^x") == "IMP"
