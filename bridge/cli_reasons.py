@@ -69,9 +69,12 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "name-birth-and-sex-changed": "name, birth date and sex changed at once: perhaps another person's record",
     },
     "instance-differs": {"same-uid-other-bytes": "an image came again with other bytes: kept aside"},
+        "prior-name-differs": "a merge named another person than the record that went with it",
+        "visit-moved-orders-stay": "a visit moved to another patient; open orders that name no visit did not",
     "message-refused": _OF_A_MESSAGE,
     "message-quarantined": {
         "frame too-large": "the frame is larger than the feed takes: only its beginning is kept",
+        "message-contradicts-patient": "its number is of a patient with another name, birth date and sex: not taken",
         "frame no-carriage-return": "the frame ends wrongly; the message in it is whole",
         "frame interrupted": "a new frame began before the end: only a part came",
         "frame unfinished": "the connection ended before the frame did: only a part came",
@@ -118,6 +121,10 @@ NEXT: dict[str, tuple[str, ...]] = {
     "publication-waiting": ("bridge publications list",),
     "publication-dead": ("bridge publications retry PUBLICATION", _CLOSE),
 }
+    "patient-overlay": (
+        "bridge review accept ENTRY --reason TEXT · bridge messages replay MESSAGE --yes (the same person after all)",
+        _CLOSE,
+    ),
 """What a person does about a kind; of a kind that is not here: close it when they have dealt with it."""
 
 

@@ -82,6 +82,18 @@ def close_(context: click.Context, number: int, reason: str) -> None:
     click.echo(f"entry {number} ({subject}) is closed")
 
 
+@review.command("accept")
+@click.argument("number", metavar="ENTRY", type=int)
+@click.option("--reason", required=True, help="How you know that it is the same person; it stays with the entry.")
+@click.pass_context
+def accept_(context: click.Context, number: int, reason: str) -> None:
+    """The parked message of #ENTRY is of the patient whose number it carries: its next replay takes it."""
+    from bridge.workflow.reviewing import accept_patient
+
+    subject = _change(context, lambda c: accept_patient(c, number, who(), reason))
+    click.echo(f"accepted; now: bridge messages replay {subject.removeprefix('message:')} --yes")
+
+
 def _change(context: click.Context, act: Callable[[Context], Any]) -> Any:
     """A change by a person, through the store's own door and behind the turnstile like any role's."""
     from bridge.workflow.context import Context

@@ -29,7 +29,7 @@ from bridge.config.dicom import (
 )
 from bridge.config.fhir import Ehr
 from bridge.config.hl7 import Destination, Feed, Hl7, Sender
-from bridge.config.site import DatabaseSettings, Defaults, IssuerSetting, Log, Site
+from bridge.config.site import DatabaseSettings, Defaults, IssuerSetting, Log, Patients, Site
 from bridge.config.watching import Alarms, Day, FeedAlarms, Hours, MetricsSetting
 from bridge.config.web import Launch, LinkIssuer, SmartIssuer, Viewer, Web
 from bridge.domain.identity import Issuer, Issuers
@@ -61,6 +61,7 @@ __all__ = [
     "Network",
     "Port",
     "Seconds",
+    "Patients",
     "Section",
     "Sender",
     "Settings",
@@ -86,6 +87,7 @@ class Settings(Section):
     defaults: Defaults = Defaults()
     database: DatabaseSettings = DatabaseSettings()
     hl7: Hl7 = Hl7()
+    patients: Patients = Patients()
     station: tuple[Station, ...] = ()
     dicom: Dicom = Dicom()
     worklist: Worklist = Worklist()

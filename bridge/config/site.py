@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import field_validator
 
 from bridge.config.base import Section
+from bridge.domain.identity import IDENTIFYING
 
 
 class Site(Section):
@@ -45,6 +46,23 @@ class Defaults(Section):
     accession_issuer: str = ""
     placer_issuer: str = ""
     filler_issuer: str = ""
+
+
+class Patients(Section):
+    """`identifying_types`: the types of PID-3.5 and MRG-1.5 (table 0203, "" = none given) that say who a patient is.
+
+    `merged_away`: what becomes of an ADT update that comes under an identifier that was merged away.
+    """
+
+    identifying_types: frozenset[str] = IDENTIFYING
+    merged_away: Literal["survivor", "refuse"] = "survivor"
+
+    @field_validator("identifying_types")
+    @classmethod
+    def _some(cls, value: frozenset[str]) -> frozenset[str]:
+        if not value:
+            raise ValueError("without one, no patient can be told from another")
+        return frozenset(one.upper() for one in value)
 
 
 class DatabaseSettings(Section):

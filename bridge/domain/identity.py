@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+IDENTIFYING = frozenset({"", "U", "MR", "MRT", "PI", "PE", "PN", "PNT", "ANON"})
+"""Types (table 0203) that say who a person is, when the site names no others: record numbers and the untyped. Accounts,
+visits, insurances, licences and social security numbers are shared, lent and mistyped: they are the person's, and name
+nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
@@ -35,7 +40,12 @@ class Issuer:
 
 
 class Issuers:
-    """The site's authorities. What it does not know keeps its universal id, else its namespace, as its name."""
+    """The site's authorities. What it does not know keeps its namespace, else its universal id, as its name.
+
+    A sender that gives both names today gave one yesterday, and an order of the same number must not become two: so a
+    universal id that the site does not know leaves the word to the namespace, unless the site knows that namespace
+    under another universal id. Two authorities of one namespace are kept apart by two rows of `[[issuer]]`.
+    """
 
     def __init__(self, known: Iterable[Issuer]) -> None:
         self._known = tuple(known)
@@ -44,11 +54,14 @@ class Issuers:
         self._by_universal = {(i.universal_id, i.universal_id_type): i for i in self._known if i.universal_id}
 
     def canonical(self, namespace: str, universal_id: str = "", universal_id_type: str = "") -> str:
-        """The one name of an authority that a sender spelt in its own way; the universal id beats the namespace."""
-        if universal_id:
-            found = self._by_universal.get((universal_id, universal_id_type))
-            return found.name if found else f"{universal_id_type}:{universal_id}"
+        """The one name of an authority that a sender spelt in its own way; a known universal id beats the namespace
+        (HL7 v2.5.1 2A.33: both name the same authority)."""
+        known = self._by_universal.get((universal_id, universal_id_type)) if universal_id else None
+        if known is not None:
+            return known.name
         found = self._by_namespace.get(namespace) or self._by_name.get(namespace)
+        if universal_id and (not namespace or (found is not None and found.universal_id)):
+            return f"{universal_id_type}:{universal_id}"
         return found.name if found else namespace
 
     def find(self, name: str) -> Issuer:

@@ -41,6 +41,9 @@ def _body(message: Message, mappings: Mappings) -> list[ExplainedField]:
 
 def _event(message: Message, mappings: Mappings) -> list[ExplainedField]:
     fields = explain_section(mappings.event, message, "event")
+    fields += explain_section(mappings.allergies, message, "allergies")
+    for number, segment in enumerate(message.segments("IAM"), 1):
+        fields += explain_section(mappings.allergy, Focused(message, segment), f"allergy {number}")
     named = message.trigger_event in MERGES | MOVES
     if named or message.trigger_event in SUBORDINATE:
         for number, source in enumerate(merge_sources(message), 1):

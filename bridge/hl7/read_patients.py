@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bridge.domain.identity import Identifier
+from bridge.domain.order import left
 from bridge.domain.patient import DELETED, PatientData, PatientEvent, PersonName, Visit
-from bridge.errors import MissingField, NotReadable
+from bridge.errors import MissingField, NotReadable, TooLarge
 from bridge.hl7.message import SEQUENCE, Message
 from bridge.mapping import Mappings
 from bridge.mapping.source import Focused, Repetition, Segment, Source
+from bridge.mapping.transforms import MOST_IDENTIFIERS
 
 MERGES = frozenset({"A40", "A34", "A18", "A36"})
 MOVES = frozenset({"A43", "A44", "A45", "A47"})
@@ -21,7 +24,9 @@ SUBORDINATE = {
 """The account or visit that an event cannot do without."""
 LINKS = frozenset({"A24", "A37"})
 VISITS = frozenset({"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A09", "A10", "A11", "A12", "A13", "A38"})
-PATIENT_EVENTS = VISITS | MERGES | MOVES | LINKS | set(SUBORDINATE) | {"A23", "A28", "A29", "A31"}
+PATIENT_EVENTS = VISITS | MERGES | MOVES | LINKS | set(SUBORDINATE) | {"A23", "A28", "A29", "A31", "A60"}
+MOST_PAIRS = 500
+"""More {PID MRG} than this in one message are no merge but a fault of the sender: all are done under one lock."""
 _PAIRED = frozenset({"PID", "PD1", "MRG", "PV1"})
 
 
@@ -50,7 +55,10 @@ def read_patient_events(
         return (_read_link(event, message, mappings, warnings),)
     if event not in MERGES | MOVES | set(SUBORDINATE):
         return (_read_event(event, message, mappings, warnings),)
-    return tuple(_read_event(event, pair, mappings, warnings) for pair in merge_pairs(message))
+    pairs = merge_pairs(message)
+    if len(pairs) > MOST_PAIRS:
+        raise TooLarge(f"more than {MOST_PAIRS} patients in one message", where="PID")
+    return tuple(_read_event(event, pair, mappings, warnings) for pair in pairs)
 
 
 def merge_pairs(message: Message) -> list[Source]:
@@ -75,10 +83,15 @@ def merge_sources(message: Message) -> list[Source]:
 def _read_event(event: str, source: Source, mappings: Mappings, warnings: list[str]) -> PatientEvent:
     patient = read_patient(source, mappings, warnings)
     prior: list[Identifier] = []
+    prior_name = PersonName()
     if event in MERGES | MOVES:
         for segment in source.segments("MRG") or (None,):
             focused = Focused(source, segment) if segment else source
-            prior += mappings.merge.apply(focused, warnings).identifiers("prior")
+            values = mappings.merge.apply(focused, warnings)
+            prior += values.identifiers("prior")
+            prior_name = left(values.name("prior_name"))
+        if len(prior) > MOST_IDENTIFIERS:
+            raise TooLarge(f"more than {MOST_IDENTIFIERS} prior identifiers", where="MRG-1")
     moved = mappings.moved.apply(source, warnings)
     needed = SUBORDINATE.get(event, "")
     told = {"MRG-3": "account", "MRG-5": "visit", "MRG-6": "alternate"}
@@ -93,7 +106,22 @@ def _read_event(event: str, source: Source, mappings: Mappings, warnings: list[s
         prior_account=moved.identifier("account"),
         prior_visit=moved.identifier("visit"),
         prior_alternate=moved.identifier("alternate"),
+        prior_name=prior_name,
+        **_read_allergies(source, mappings, warnings),
     )
+
+
+def _read_allergies(source: Source, mappings: Mappings, warnings: list[str]) -> dict[str, Any]:
+    """AL1: all that the patient has. IAM: one each, to add or to take away (HL7 v2.5.1 3.4.6, 3.4.7)."""
+    told: dict[str, Any] = {}
+    known = mappings.allergies.apply(source, warnings).texts("known")
+    if known:
+        told["allergies"] = left(known)
+    changes = [mappings.allergy.apply(Focused(source, one), warnings) for one in source.segments("IAM")]
+    named = [(one.kept("substance"), one.kept("action").upper()) for one in changes]
+    told["allergies_now"] = tuple(what for what, action in named if what and action != "D")
+    told["allergies_no_more"] = tuple(what for what, action in named if what and action == "D")
+    return told
 
 
 def _read_link(event: str, message: Message, mappings: Mappings, warnings: list[str]) -> PatientEvent:
@@ -107,24 +135,25 @@ def _read_link(event: str, message: Message, mappings: Mappings, warnings: list[
 
 
 def read_patient(source: Source, mappings: Mappings, warnings: list[str]) -> PatientData:
-    """PID as the mapping reads it. Raises MissingField(where="PID-3")."""
+    """PID as the mapping reads it. Raises MissingField and TooLarge (where="PID-3")."""
     values = mappings.patient.apply(source, warnings)
     name = values.get("name", "")
-    every = (
-        *values.identifiers("identifiers"),
-        *values.identifiers("external_identifiers"),
-        *values.identifiers("alternate_identifiers"),
-    )
-    # PID-2 often repeats a number of PID-3 without its type.
-    by_key: dict[tuple[str, str], Identifier] = {}
-    for one in every:
-        by_key.setdefault(one.key, one)
+    own: dict[tuple[str, str], Identifier] = {}
+    for one in values.identifiers("identifiers"):
+        own.setdefault(one.key, one)
         check_length(one.value, 64, "a patient identifier", warnings)
+    others: dict[tuple[str, str], Identifier] = {}
+    for where in ("other_identifiers", "external_identifiers", "alternate_identifiers"):
+        for one in values.identifiers(where):
+            # PID-2 often repeats a number of PID-3 without its type or its authority.
+            if not any(one.value == known.value and one.issuer in ("", known.issuer) for known in own.values()):
+                others.setdefault(one.key, one)
     return PatientData(
-        tuple(by_key.values()),
+        tuple(own.values()),
         name if isinstance(name, PersonName) or name == DELETED else "",
         values.text("birth_date"),
         values.text("sex"),
+        tuple(others.values()),
     )
 
 

@@ -31,6 +31,8 @@ class Mappings:
     patient: Section
     visit: Section
     event: Section
+    allergies: Section
+    allergy: Section
     merge: Section
     moved: Section
     order: Section

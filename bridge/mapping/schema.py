@@ -16,6 +16,7 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
     "hl7/patient": {
         "patient": {
             "identifiers": Kind.IDENTIFIERS,
+            "other_identifiers": Kind.IDENTIFIERS,
             "external_identifiers": Kind.IDENTIFIERS,
             "alternate_identifiers": Kind.IDENTIFIERS,
             "name": Kind.NAME,
@@ -31,7 +32,9 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
             "referring_physician": Kind.NAME,
         },
         "event": {"occurred": Kind.INSTANT},
-        "merge": {"prior": Kind.IDENTIFIERS},
+        "allergies": {"known": Kind.TEXTS},
+        "allergy": {"substance": Kind.TEXT, "action": Kind.TEXT},
+        "merge": {"prior": Kind.IDENTIFIERS, "prior_name": Kind.NAME},
         "moved": {"account": Kind.IDENTIFIER, "visit": Kind.IDENTIFIER, "alternate": Kind.IDENTIFIER},
     },
     "hl7/order": {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from typing import TypeVar
@@ -17,7 +17,7 @@ from typing import TypeVar
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import DELETED
-from bridge.errors import BadValue, MissingField
+from bridge.errors import BadValue, MissingField, TooLarge
 from bridge.mapping import names, times
 from bridge.mapping.context import MappingContext
 from bridge.mapping.path import Path, part, parts, phrase, sentence
@@ -28,7 +28,7 @@ from bridge.uids import is_uid
 Found = tuple[Repetition, ...]
 Reader = Callable[[Found], object | None]
 Maker = Callable[[MappingContext, CodeTable | None, Path], Reader]
-Step = Callable[[Source], object | None]
+Step = Callable[[Source, Segment | None], object | None]
 
 
 class Kind(Enum):
@@ -70,7 +70,7 @@ class Transform:
         The step raises BadValue, and MissingField for the null where `type_1` forbids it; `where` is the path.
         """
         read, gather = self.make(context, table, path), self.gather
-        segment, field, where = path.segment, path.field, str(path)
+        field, where = path.field, str(path)
         direct = gather is _first and not path.repetition
 
         def step(source: Source) -> object | None:
@@ -191,37 +191,64 @@ def _person(read: Reader) -> Maker:
     return lambda context, table, path: read
 
 
-# An identifier of these types (table 0203) without an authority is taken for one of the default authority.
-_OWN_TYPES = frozenset({"", "MR", "PI", "PT", "PN", "ANON"})
-
-
-def _cx(one: Repetition, context: MappingContext, default: str) -> Identifier | None:
+def _cx(one: Repetition, context: MappingContext) -> Identifier | None:
     """CX (2A.14): value, check digit, scheme, authority HD, type."""
     value, kind = part(one, 1), part(one, 5)
     if not value:
         return None
-    issuer = context.issuers.canonical(*parts(one.subcomponents(4), 1, 3))
-    return Identifier(value, issuer or (default if kind in _OWN_TYPES else ""), kind)
+    return Identifier(value, context.issuers.canonical(*parts(one.subcomponents(4), 1, 3)), kind)
 
 
-def _patient_identifiers(context: MappingContext, _: CodeTable | None, __: Path) -> Reader:
-    preferred = context.preferred_patient_issuer
+
+
+def _bounded(found: Found, path: Path) -> Found:
+    if len(found) > MOST_IDENTIFIERS:
+        raise TooLarge(f"more than {MOST_IDENTIFIERS} identifiers of one patient", where=str(path))
+    return found
+
+
+def _patient_identifiers(context: MappingContext, _: CodeTable | None, path: Path) -> Reader:
+    """Who the patient is: the identifying types alone. One without an authority is the default authority's."""
+    preferred, identifying, default = (
+        context.preferred_patient_issuer, context.identifying_types, context.default_patient_issuer,
+    )  # fmt: skip
 
     def rank(one: Identifier) -> int:
+MOST_IDENTIFIERS = 500
+"""Nobody has more; each is looked for and kept under the writer's lock, while every other sender waits."""
         if preferred and one.issuer == preferred:
             return 0
         return 1 if one.type in ("MR", "PI") else 2
 
     def read(found: Found) -> tuple[Identifier, ...] | None:
-        every = [cx for one in found if (cx := _cx(one, context, context.default_patient_issuer))]
-        every.sort(key=rank)
-        return _each_once(every)
+        every = [cx for one in _bounded(found, path) if (cx := _cx(one, context))]
+        own = [one for one in every if one.type.upper() in identifying]
+        if every and not own:
+            raise BadValue("of no type that says who the patient is ([patients] identifying_types)")
+        own = [one if one.issuer else replace(one, issuer=default) for one in own]
+        own.sort(key=rank)
+        return _each_once(own)
+
+    return read
+
+
+def _external_identifiers(context: MappingContext, _: CodeTable | None, path: Path) -> Reader:
+    """What the person is also known by: it names nobody, and an authority that is left out stays unknown."""
+    return lambda found: _each_once([_cx(one, context) for one in _bounded(found, path)])
+
+
+def _other_identifiers(context: MappingContext, _: CodeTable | None, path: Path) -> Reader:
+    """The rest of what `patient_identifiers` takes."""
+
+    def read(found: Found) -> tuple[Identifier, ...] | None:
+        every = [cx for one in _bounded(found, path) if (cx := _cx(one, context))]
+        return _each_once([one for one in every if one.type.upper() not in context.identifying_types])
 
     return read
 
 
 def _cx_identifier(context: MappingContext, _: CodeTable | None, __: Path) -> Reader:
-    return lambda found: next(filter(None, (_cx(one, context, "") for one in found)), None)
+    return lambda found: next(filter(None, (_cx(one, context) for one in found)), None)
 
 
 def _ei(one: Repetition, context: MappingContext, default: str) -> Identifier | None:
@@ -338,6 +365,8 @@ TRANSFORMS: dict[str, Transform] = {
     "filler_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_filler_issuer)),
     "placer_identifiers": Transform(Kind.IDENTIFIERS, _entities(lambda c: c.default_placer_issuer)),
     "filler_identifiers": Transform(Kind.IDENTIFIERS, _entities(lambda c: c.default_filler_issuer)),
+    "other_identifiers": Transform(Kind.IDENTIFIERS, _other_identifiers),
+    "external_identifiers": Transform(Kind.IDENTIFIERS, _external_identifiers),
     "accession_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_accession_issuer)),
     "code": Transform(Kind.CODE, _code, _scheme),
     "codes": Transform(Kind.CODES, _codes, _scheme),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, insert, literal, or_, select, update
 
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
@@ -23,6 +23,16 @@ class PatientRow:
     provisional: bool
     event_at: datetime | None
     merged_into: int | None
+    others: tuple[Identifier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An identifier, whose it is, and whether a merge has taken it away from its own record."""
+
+    identifier: Identifier
+    patient_id: int
+    retired: bool
 
 
 _COLUMNS = (
@@ -33,6 +43,7 @@ _COLUMNS = (
     patient.c.provisional,
     patient.c.event_at,
     patient.c.merged_into,
+    patient.c.other_identifiers,
 )
 _OWNER = Prepared(
     select(patient_identifier.c.patient_id, patient_identifier.c.retired).where(
@@ -54,6 +65,7 @@ _UPDATE = Prepared(
         version=patient.c.version + 1,
     )
 )
+_SET_OTHERS = Prepared(update(patient).where(patient.c.id == bindparam("p")).values(other_identifiers=bindparam("o")))
 _ADD_IDENTIFIER = insert_new(patient_identifier, ("value", "issuer"))
 _MERGE = Prepared(update(patient).where(patient.c.id == bindparam("p")).values(merged_into=bindparam("into")))
 _ALREADY_MERGED = Prepared(
@@ -94,7 +106,15 @@ _END_SESSIONS = Prepared(
 _IDENTIFIERS = Prepared(
     select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
     .where(patient_identifier.c.patient_id == bindparam("p"))
-    .order_by(patient_identifier.c.retired, patient_identifier.c.id)
+    .order_by(
+        patient_identifier.c.retired,
+        case(
+            (and_(bindparam("first") != "", patient_identifier.c.issuer == bindparam("first")), 0),
+            (patient_identifier.c.type.in_([literal("MR"), literal("PI")]), 1),
+            else_=2,
+        ),
+        patient_identifier.c.id,
+    )
 )
 _CARRIES = Prepared(
     select(patient_identifier.c.id).where(
@@ -105,20 +125,24 @@ _CARRIES = Prepared(
 )
 
 
-def find_patient(connection: Connection, identifiers: tuple[Identifier, ...]) -> list[int]:
-    """The surviving patients that own any of the identifiers, in the identifiers' order, each once."""
-    found: list[int] = []
+def find_owned(connection: Connection, identifiers: tuple[Identifier, ...]) -> tuple[Owned, ...]:
+    """Those of the identifiers that somebody has, in their order."""
+    found: list[Owned] = []
     for identifier in identifiers:
         row = connection.execute(_OWNER, {"v": identifier.value, "i": identifier.issuer}).one_or_none()
-        if row is not None and row.patient_id not in found:
-            found.append(row.patient_id)
-    return found
+        if row is not None:
+            found.append(Owned(identifier, row.patient_id, bool(row.retired)))
+    return tuple(found)
+
+
+def find_patient(connection: Connection, identifiers: tuple[Identifier, ...]) -> list[int]:
+    """The surviving patients that own any of the identifiers, in the identifiers' order, each once."""
+    return list(dict.fromkeys(one.patient_id for one in find_owned(connection, identifiers)))
 
 
 def retired(connection: Connection, identifier: Identifier) -> bool:
     """Whether a merge has taken the identifier away from its own record."""
-    row = connection.execute(_OWNER, {"v": identifier.value, "i": identifier.issuer}).one_or_none()
-    return row is not None and bool(row.retired)
+    return any(one.retired for one in find_owned(connection, (identifier,)))
 
 
 def carries(connection: Connection, patient_id: int, value: str, issuer: str) -> bool:
@@ -136,6 +160,7 @@ def get_patient(connection: Connection, patient_id: int) -> PatientRow:
         row.provisional,
         row.event_at,
         row.merged_into,
+        tuple(Identifier(*one) for one in row.other_identifiers),
     )
 
 
@@ -148,6 +173,7 @@ def add_patient(
     provisional: bool,
     event_at: datetime | None,
     at: datetime,
+    others: tuple[Identifier, ...] = (),
 ) -> int:
     return int(
         connection.execute(
@@ -159,9 +185,23 @@ def add_patient(
                 "provisional": provisional,
                 "event_at": event_at,
                 "updated_at": at,
+                "other_identifiers": _listed(others),
             },
         ).scalar_one()
     )
+
+
+def _listed(identifiers: tuple[Identifier, ...]) -> list[list[str]]:
+    return [[one.value, one.issuer, one.type] for one in identifiers]
+
+
+def add_others(connection: Connection, stored: PatientRow, others: tuple[Identifier, ...]) -> bool:
+    """What the person is also known by; nothing is found by it. True when any of it is new."""
+    known = {one.key for one in stored.others}
+    new = tuple(one for one in others if one.key not in known)
+    if new:
+        connection.execute(_SET_OTHERS, {"p": stored.id, "o": _listed(stored.others + new)})
+    return bool(new)
 
 
 def change_patient(
@@ -212,9 +252,10 @@ def add_identifiers(
     return all(new)
 
 
-def identifiers_of(connection: Connection, patient_id: int) -> tuple[Identifier, ...]:
-    """The patient's own identifiers as they came, then those that merges retired."""
-    return tuple(Identifier(*row) for row in connection.execute(_IDENTIFIERS, {"p": patient_id}))
+def identifiers_of(connection: Connection, patient_id: int, first: str = "") -> tuple[Identifier, ...]:
+    """The patient's own identifiers, the one that the world is told first: that of the authority `first`, then MR and
+    PI, then as they came. Those that merges retired are last."""
+    return tuple(Identifier(*row) for row in connection.execute(_IDENTIFIERS, {"p": patient_id, "first": first}))
 
 
 def merge_patients(connection: Connection, prior: int, survivor: int, at: datetime) -> None:
@@ -223,6 +264,7 @@ def merge_patients(connection: Connection, prior: int, survivor: int, at: dateti
     connection.execute(_MOVE_IDENTIFIERS, both)
     connection.execute(_MOVE_ORDERS, both)
     connection.execute(_MOVE_REPORTS, both)
+    add_others(connection, get_patient(connection, survivor), get_patient(connection, prior).others)
     connection.execute(_ALREADY_MERGED, both)
     connection.execute(_MERGE, both)
     # A session opened for the record that is gone must not go on under another's name.

@@ -33,6 +33,12 @@ _OF_REASON = Prepared(
         review.c.kind == bindparam("k"), review.c.reason == bindparam("r"), review.c.closed_at.is_(None)
     )
 )
+_LAST = Prepared(
+    select(review.c.details)
+    .where(review.c.kind == bindparam("k"), review.c.subject == bindparam("s"), review.c.closed_at.is_not(None))
+    .order_by(review.c.id.desc())
+    .limit(1)
+)
 _COUNTS = Prepared(
     select(review.c.kind, func.count(), func.min(review.c.opened_at))
     .where(review.c.closed_at.is_(None))
@@ -58,6 +64,12 @@ def close_review(
 ) -> None:
     for kind in kinds:
         connection.execute(_CLOSE, {"k": kind, "s": subject, "at": at, "by": by, "res": resolution})
+
+
+def was_accepted(connection: Connection, kind: str, subject: str) -> bool:
+    """Whether a person has closed the subject's last entry of the kind by accepting it (`workflow/reviewing.py`)."""
+    row = connection.execute(_LAST, {"k": kind, "s": subject}).first()
+    return row is not None and bool(row.details.get("accepted"))
 
 
 def get_review(connection: Connection, entry_id: int) -> dict[str, Any] | None:

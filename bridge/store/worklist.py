@@ -13,6 +13,7 @@ from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.worklist import WorklistEntry
 from bridge.store.connection import Connection, Prepared, one_of
+from bridge.store.patients import identifiers_of
 from bridge.store.schema import (
     imaging_order,
     patient,
@@ -59,6 +60,7 @@ _ENTRIES = (
         patient.c.name.label("patient_name"),
         patient.c.birth_date,
         patient.c.sex,
+        patient.c.other_identifiers,
     )
     .join(_rp, _rp.c.id == _step.c.requested_procedure_id)
     .join(_order, _order.c.id == _rp.c.order_id)
@@ -94,11 +96,6 @@ _STATIONS = Prepared(
     .where(scheduled_station.c.step_id == bindparam("s"))
     .order_by(scheduled_station.c.position)
 )
-_IDENTIFIERS = Prepared(
-    select(patient_identifier.c.value, patient_identifier.c.issuer, patient_identifier.c.type)
-    .where(patient_identifier.c.patient_id == bindparam("p"))
-    .order_by(patient_identifier.c.retired, patient_identifier.c.id)
-)
 _DUE = Prepared(
     select(func.count())
     .select_from(_step)
@@ -117,8 +114,12 @@ def find_entries(
     accession_number: str = "",
     study_instance_uid: str = "",
     patient_id: str = "",
+    preferred_issuer: str = "",
 ) -> Iterator[WorklistEntry]:
-    """Visible steps in order of start. '' is universal; every value given is an exact one."""
+    """Visible steps in order of start. '' is universal; every value given is an exact one.
+
+    `preferred_issuer` is the authority whose identifier is told as the Patient ID, when the patient has one of it.
+    """
     rows = connection.execute(
         _ENTRIES,
         {
@@ -133,7 +134,7 @@ def find_entries(
         },
     )
     for row in rows:
-        identifiers = [Identifier(*i) for i in connection.execute(_IDENTIFIERS, {"p": row.patient_pk})]
+        identifiers = identifiers_of(connection, row.patient_pk, preferred_issuer)
         stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
         yield _entry(row, identifiers, stations)
 
@@ -142,7 +143,7 @@ def count_due(connection: Connection) -> int:
     return int(connection.execute(_DUE).scalar_one())
 
 
-def _entry(row: Any, identifiers: list[Identifier], stations: tuple[str, ...]) -> WorklistEntry:
+def _entry(row: Any, identifiers: tuple[Identifier, ...], stations: tuple[str, ...]) -> WorklistEntry:
     first = identifiers[0] if identifiers else Identifier("")
     return WorklistEntry(
         step_pk=row.id,
@@ -150,7 +151,7 @@ def _entry(row: Any, identifiers: list[Identifier], stations: tuple[str, ...]) -
         patient_name=PersonName.from_dicom(row.patient_name),
         patient_id=first.value,
         patient_issuer=first.issuer,
-        other_patient_ids=tuple(identifiers[1:]),
+        other_patient_ids=(*identifiers[1:], *(Identifier(*one) for one in row.other_identifiers)),
         birth_date=row.birth_date,
         sex=row.sex,
         patient_weight_kg=row.patient_weight_kg,

@@ -154,7 +154,7 @@ def apply_reading(
     try:
         with connection.savepoint():
             for patient in reading.patients:
-                warnings += demographics.take_patient_event(connection, patient, who, at)
+                warnings += demographics.take_patient_event(connection, patient, who, context)
                 if patient.event in demographics.RE_OWNING:
                     reporting.patient_changed(connection, patient.patient.identifiers, at)
             for result in (

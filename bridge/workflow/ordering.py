@@ -15,7 +15,7 @@ from bridge.errors import BadValue
 from bridge.store import audit, orders, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
-from bridge.workflow import appointing, demographics, notifying, order_events, reporting
+from bridge.workflow import appointing, identifying, notifying, order_events, reporting
 from bridge.workflow.context import Context
 from bridge.workflow.scheduling import Result, take_procedure, told_id
 
@@ -38,11 +38,14 @@ def take_order(
     found = orders.find_order(connection, order.placer, order.filler)
     if len(found) > 1:
         return _park(connection, found[0], "order-numbers-of-two-orders", {"orders": [f.id for f in found]}, at)
-    patient_id = demographics.take_patient_of_order(connection, order.patient, order.event_time, at)
+    whose = identifying.take_patient_of_order(connection, order.patient, order.event_time, message_id, at)
+    if whose.parked:
+        return Result(parked=[whose.parked], changed=False)
     if found:
-        result = _change(connection, found[0], order, action, patient_id, message_id, who, context, control_id)
+        result = _change(connection, found[0], order, action, whose.patient_id, message_id, who, context, control_id)
     else:
-        result = _create(connection, order, action, patient_id, message_id, who, context, control_id)
+        result = _create(connection, order, action, whose.patient_id, message_id, who, context, control_id)
+    result.warnings += whose.warnings
     notifying.answer_request(connection, order, message_id, result.changed, context)
     if result.changed:  # what came before its order finds it now
         appointing.order_came(connection, order, context)

@@ -16,6 +16,7 @@ from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, inbox, orders, review
 from bridge.store.db import Connection
 from bridge.workflow.context import Context
+from bridge.workflow.identifying import CONTRADICTS, OVERLAY
 from bridge.workflow.intake import apply_reading
 
 WHOLE = "frame no-carriage-return"
@@ -90,8 +91,10 @@ class Replaying:
         acts = audit.acts_since(connection, newest, who)
         inbox.record_replay(connection, message_id, outcome.fate, outcome.told)
         kind, subject = f"message-{Fate.REFUSED}", f"message:{message_id}"
-        done = (f"message-{Fate.QUARANTINED}", *(() if outcome.refusal else (kind,)))
-        review.close_review(connection, done, subject, at, who, f"replayed: {outcome.fate}")
+        done = [f"message-{Fate.QUARANTINED}"]
+        if outcome.refusal is None:
+            done += [kind] if CONTRADICTS in outcome.reasons else [kind, OVERLAY]
+        review.close_review(connection, tuple(done), subject, at, who, f"replayed: {outcome.fate}")
         if outcome.refusal is not None:
             review.open_review(connection, kind, subject, ",".join(outcome.reasons), at, {})
         audit.write_audit(

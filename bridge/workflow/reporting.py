@@ -11,7 +11,7 @@ from bridge.domain.order import OrderRequest, OrderStatus, StepStatus, left
 from bridge.domain.report import COMPLETING, ReportRequest, rank
 from bridge.store import audit, orders, patients, reports, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import demographics, order_events
+from bridge.workflow import identifying, order_events
 from bridge.workflow.context import Context
 from bridge.workflow.scheduling import Result
 
@@ -23,7 +23,10 @@ NO_ORDER = "the order of the report is not known: tied when it comes"
 def take_report(connection: Connection, request: ReportRequest, message_id: int, who: str, context: Context) -> Result:
     """Keep one report inside its message's transaction: a new one, or the newest word on a known one."""
     at = context.clock.now()
-    patient_id = demographics.take_patient_of_order(connection, request.patient, request.sent, at)
+    whose = identifying.take_patient_of_order(connection, request.patient, request.sent, message_id, at)
+    if whose.parked:
+        return Result(parked=[whose.parked], changed=False)
+    patient_id = whose.patient_id
     row = reports.find_report(connection, request.number)
     if row is None:
         values = {**_numbers(request), "patient_id": patient_id, **_content(request), **_times(request, at)}

@@ -6,6 +6,7 @@ from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, outbox, review
 from bridge.store.db import Connection
 from bridge.workflow.context import Context
+from bridge.workflow.identifying import CONTRADICTS, OVERLAY
 
 INSTEAD = {
     "study-unmatched": "it closes when the study is linked: bridge review link STUDY ORDER",
@@ -35,6 +36,29 @@ def close_entry(context: Context, entry_id: int, who: str, reason: str) -> str:
         review.close_review(connection, (kind,), subject, at, who, reason)
         details = {"entry": entry_id, "kind": kind, "reason": entry["reason"]}
         audit.write_audit(connection, at=at, who=who, action="review-closed", subject=subject, details=details)
+        return subject
+
+    return context.database.write(change)
+
+
+def accept_patient(context: Context, entry_id: int, who: str, reason: str) -> str:
+    """A person says that a parked message is of the patient whose number it carries, whatever it says of their name;
+    returns its subject. The message's next replay takes it. Raises `NotFound`, or `StateConflict` for any other entry.
+    """
+
+    def change(connection: Connection) -> str:
+        at, where = context.clock.now(), f"entry {entry_id}"
+        entry = review.get_review(connection, entry_id)
+        if entry is None:
+            raise NotFound("no such entry", where=where)
+        if entry["closed_at"] is not None or entry["reason"] != CONTRADICTS:
+            raise StateConflict("only an open entry message-contradicts-patient can be accepted", where=where)
+        subject = str(entry["subject"])
+        review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {**entry["details"], "accepted": True})
+        review.close_review(connection, (OVERLAY,), subject, at, who, reason)
+        audit.write_audit(
+            connection, at=at, who=who, action="patient-accepted", subject=subject, details={"entry": entry_id}
+        )
         return subject
 
     return context.database.write(change)

@@ -5,17 +5,21 @@ An order is never cancelled by a visit that ends: a person does that, or the pla
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bridge.domain.folding import fold
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import newer
 from bridge.domain.matching import Rule
-from bridge.domain.order import StepStatus, left
+from bridge.domain.order import OrderStatus, StepStatus, left
 from bridge.domain.patient import PatientEvent, Visit
 from bridge.errors import MissingField
-from bridge.store import links, orders, studies, visits
+from bridge.store import links, orders, review, studies, visits
 from bridge.store.db import Connection
+from bridge.workflow import order_events, scheduling
+from bridge.workflow.context import Context
 
 _BECOMES = {
     "A01": frozenset({"P", "E", ""}),
@@ -24,28 +28,77 @@ _BECOMES = {
 }
 """Events that give a patient of these classes (PV1-2) a new visit: open orders of the old one follow."""
 _ENDS = frozenset({"A03", "A11", "A38"})
+_WAITING = frozenset({OrderStatus.SC, OrderStatus.HD})
 RENAMES = {"A41": "account", "A49": "account", "A42": "visit", "A50": "visit", "A51": "alternate"}
 """Merged or renamed within one patient: what of."""
 
 
-def take_visit(connection: Connection, event: PatientEvent, patient_id: int, at: datetime) -> list[str]:
-    """Open orders of the visit get its number, account, class, place and physician."""
-    values = _values(event.visit)
-    mine = [o for o in visits.open_orders(connection, patient_id) if _concerns(event, o)]
+def take_visit(connection: Connection, event: PatientEvent, patient_id: int, context: Context) -> list[str]:
+    """Open orders of the visit get its number, account, class, place and physician, and the patient's allergies."""
+    at = context.clock.now()
+    warnings: list[str] = []
     changed = False
-    for order in mine:
-        new = {k: v for k, v in values.items() if getattr(order, k) != v}
+    named: list[int] = []
+    for order in visits.open_orders(connection, patient_id):
+        told = {**_told(event, order), **_allergies(event, order)}
+        new = {k: v for k, v in told.items() if getattr(order, k) != v}
         if new:
             orders.change_order(connection, order.id, {**new, "updated_at": at})
             changed = True
+        if "patient_class" in new:
+            warnings += _place_again(connection, order, patient_id, new["patient_class"], context)
+        if _of(event.visit, order):
+            named.append(order.id)
     if changed:
         orders.touch_steps_of_patient(connection, patient_id)
-    named = [o for o in mine if _of(event.visit, o)]
     if event.event == "A10":
-        return _arrived(connection, [o.id for o in named], at)
+        return [*warnings, *_arrived(connection, named, at)]
     if event.event in _ENDS and named:
-        return [f"open imaging orders of the visit that ended: {len(named)}, kept"]
-    return []
+        warnings.append(f"open imaging orders of the visit that ended: {len(named)}, kept")
+    return warnings
+
+
+def _told(event: PatientEvent, order: Any) -> dict[str, Any]:
+    """What the visit tells this order.
+
+    An order that names no visit gets none: the event may speak of another one, an old one perhaps, and with its number
+    the order would follow it to another patient (A44, A45). It takes what is true of the patient now.
+    """
+    if not order.admission_id and not order.account_number and event.event not in _ENDS:
+        return _values(replace(event.visit, admission=None, account=None))
+    return _values(event.visit) if _concerns(event, order) else {}
+
+
+def _allergies(event: PatientEvent, order: Any) -> dict[str, Any]:
+    """The allergies are the patient's, whatever the visit. What the order was told later stands."""
+    if not newer(event.occurred, order.event_at):
+        return {}
+    known = tuple(order.allergies) if event.allergies is None else event.allergies
+    gone = {one.casefold() for one in event.allergies_no_more}
+    every = (*(one for one in known if one.casefold() not in gone), *event.allergies_now)
+    return {"allergies": list(dict.fromkeys(every))}
+
+
+def _place_again(connection: Connection, row: Any, patient_id: int, patient_class: str, context: Context) -> list[str]:
+    """The class is a condition of the station table: steps that wait go to the scanners of the new one."""
+    if row.status not in _WAITING or not any(one.patient_class for one in context.settings.station):
+        return []
+    folded = fold(order_events.events_of(connection, row.id))
+    if folded.request is None or not folded.created:
+        return []
+    stored = orders.get_order(connection, row.id)
+    request = replace(
+        folded.request,
+        control="XO",
+        placer=stored.placer,
+        filler=stored.filler,
+        accession=stored.accession,
+        department=stored.department,
+        visit=replace(folded.request.visit, patient_class=patient_class),
+    )
+    result = scheduling.Result()
+    scheduling.take_procedure(connection, row.id, patient_id, request, folded.status, result, context)
+    return ["a step of an open order cannot be placed for the new class: parked"] if result.parked else []
 
 
 def _values(visit: Visit) -> dict[str, Any]:
@@ -78,8 +131,6 @@ def _concerns(event: PatientEvent, order: Any) -> bool:
     before = Visit(event.prior_visit, account=event.prior_account)
     if _of(before, order):
         return True  # A06, A07 with MRG: the visit that turned into this one
-    if not order.admission_id and not order.account_number:
-        return True
     return order.patient_class in _BECOMES.get(event.event, ()) and newer(event.occurred, order.event_at)
 
 
@@ -123,10 +174,13 @@ def move(
     connection: Connection, event: PatientEvent, from_patient: int, patient_id: int, who: str, at: datetime
 ) -> list[str]:
     """A44, A45: the orders of one account or visit, and what hangs on them, become another patient's."""
+    if from_patient == patient_id:
+        return ["no imaging order carries the number that moves"]
     number = event.prior_account if event.event == "A44" else event.prior_visit
     moved = visits.orders_of_visit(connection, from_patient, number) if number else []
-    if not moved or from_patient == patient_id:
-        return ["no imaging order carries the number that moves"]
+    warnings = _left_behind(connection, from_patient, patient_id, at)
+    if not moved:
+        return [*warnings, "no imaging order carries the number that moves"]
     rows = visits.links_of_orders(connection, moved)
     visits.move_orders(connection, moved, from_patient, patient_id, at)
     for order_id in moved:
@@ -137,7 +191,16 @@ def move(
         visits.rename(connection, patient_id, number, new, account=event.event == "A44")
     orders.touch_steps_of_patient(connection, patient_id)
     _studies_follow(connection, rows, frozenset(moved), event.event, who, at)
-    return []
+    return warnings
+
+
+def _left_behind(connection: Connection, from_patient: int, patient_id: int, at: datetime) -> list[str]:
+    """Open orders that name no visit may be of the one that moves: nobody can tell but a person."""
+    if all(o.admission_id or o.account_number for o in visits.open_orders(connection, from_patient)):
+        return []
+    reason, details = "visit-moved-orders-stay", {"moved_to": patient_id}
+    review.open_review(connection, "patient-identifiers", f"patient:{from_patient}", reason, at, details)
+    return ["open orders that name no visit stay with the first patient: a person is asked"]
 
 
 def _studies_follow(

@@ -42,6 +42,7 @@ class WorklistDesk:
                 accession_number=_exact(keys.accession_number),
                 study_instance_uid=keys.study_instance_uids[0] if len(keys.study_instance_uids) == 1 else "",
                 patient_id=_exact(keys.patient_id),
+                preferred_issuer=settings.defaults.patient_issuer,
             ):
                 if not matches(keys, entry):
                     continue

@@ -57,6 +57,7 @@ STATIONS = (
     Station(ae_titles=("US1", "US2"), modality="US"),
     Station(ae_titles=("DX1",), modality="DX"),
 )
+PARKING = frozenset({"order-parked", "order-conflict", "patient-overlay"})
 MAPPINGS: dict[int, Mappings] = {}
 """Read once: no case has another overlay."""
 
@@ -146,7 +147,7 @@ def test_a_habit_of_real_feeds_comes_to_what_the_reference_says(name: str, hospi
         "ack": [_ack(one) for one in acks],
         "err": [_codes(one) for one in acks],
         "fate": [row.fate for row in hospital.rows("message")],
-        "parked": sorted(r["reason"] for r in _reviews(hospital) if r["kind"] in ("order-parked", "order-conflict")),
+        "parked": sorted(r["reason"] for r in _reviews(hospital) if r["kind"] in PARKING),
         "orders": {number: _status(hospital, number) for number in case.get("orders", {})},
     }
     for key in ("ack", "err", "fate"):

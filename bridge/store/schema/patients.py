@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, ForeignKey, Integer, String, Table, UniqueConstraint, text
 
 from bridge.store.schema.base import BigId, foreign_key, metadata, row_id, text_column
-from bridge.store.types import UtcDateTime
+from bridge.store.types import Json, UtcDateTime
 
 patient = Table(
     "patient",
@@ -17,6 +17,8 @@ patient = Table(
     text_column("name"),  # PN with its three groups
     text_column("birth_date"),
     text_column("sex"),
+    # [value, issuer, type] of SS, AN, VN, PID-2, PID-4 ...: shown, never looked up: two people may share one.
+    Column("other_identifiers", Json, nullable=False, server_default=text("'[]'")),
     Column("event_at", UtcDateTime),  # of the newest message that spoke of the demographics
     Column("updated_at", UtcDateTime, nullable=False),
 )

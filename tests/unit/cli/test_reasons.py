@@ -152,4 +152,4 @@ def test_a_kind_that_closes_by_itself_is_never_offered_the_closing() -> None:
 def test_what_to_type_next_fits_what_waits() -> None:
     assert next_commands({"study-unmatched", "study-ambiguous"}) == list(NEXT["study-unmatched"])
     assert next_commands({"outbound-dead"}) == list(NEXT["outbound-dead"])
-    assert next_commands({"patient-overlay"}) == ["bridge review close ENTRY --reason TEXT"]
+    assert next_commands({"order-conflict"}) == ["bridge review close ENTRY --reason TEXT"]

@@ -30,6 +30,11 @@ U, ST, C, D, H, R, N = (
         ("NW", "A", U, S.SC),
         ("NW", "SC", U, S.SC),
         ("NW", "IP", U, S.SC),
+        ("NW", "CM", U, S.CM),
+        ("NW", "CA", U, S.CA),
+        ("NW", "CD", U, S.DC),
+        ("NW", "HD", U, S.HD),
+        ("OE", "", R, S.SC),
         ("XO", "SC", U, S.SC),
         ("XO", "CM", U, S.CM),
         ("XO", "", U, S.SC),
@@ -66,7 +71,10 @@ def test_a_row_of_the_table_for_an_order_that_is_new(control: str, status: str, 
     assert (action_of(control), status_of(control, status)) == (action, after)
 
 
-@pytest.mark.parametrize("control", [*"OK CR DR HR XR UC UD UH UX RE PR CN SS SR".split()])  # noqa: SIM905
+NO_CHANGE = "OK CR DR HR OR XR RQ RR UC UD UH UM UR UX RE PR CN SS SR RF AF DF FU OF UF OP PN PY LI UN MC RC DE"
+
+
+@pytest.mark.parametrize("control", NO_CHANGE.split())
 def test_answers_results_and_queries_ask_for_nothing(control: str) -> None:
     assert action_of(control) is N
 
@@ -137,6 +145,7 @@ SITE = Issuers(
     (
         Issuer("hospital", "HOSP", "1.2.3", "ISO", "urn:oid:1.2.3"),
         Issuer("clinic", "CLIN", "9.9", "ISO", "https://clinic.example/mrn"),
+        Issuer("lab", "LAB"),
     )
 )
 
@@ -149,6 +158,9 @@ SITE = Issuers(
         ("", "1.2.3", "ISO", "hospital"),
         ("CLIN", "1.2.3", "ISO", "hospital"),
         ("HOSP", "7.7", "ISO", "ISO:7.7"),
+        ("LAB", "7.7", "ISO", "lab"),
+        ("EHR", "7.7", "ISO", "EHR"),
+        ("", "7.7", "ISO", "ISO:7.7"),
         ("", "1.2.3", "DNS", "DNS:1.2.3"),
         ("hosp", "", "", "hosp"),
         ("", "", "", ""),

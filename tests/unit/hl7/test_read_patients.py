@@ -14,6 +14,7 @@ from bridge.domain.patient import DELETED, PatientData, PersonName
 from bridge.errors import BadInput, MissingField
 from bridge.hl7.message import Message
 from bridge.hl7.read import read_message
+from bridge.hl7.read_patients import MOST_PAIRS
 from bridge.mapping import MappingContext, Mappings, default_directory
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "hl7"
@@ -51,9 +52,37 @@ def test_the_patient_of_an_order_is_read_with_its_authority() -> None:
     assert (found.name, found.birth_date, found.sex) == (PersonName("Lovelace^Ada^King^Dr^Jr"), "18151210", "F")
 
 
-def test_old_identifiers_follow_those_of_pid_3_and_repeat_none() -> None:
-    identifiers = patient("PID||EXT-1|P-1^^^ADT1^MR|P-1^^^ADT1|Doe").identifiers
-    assert identifiers == (Identifier("P-1", "hospital", "MR"), Identifier("EXT-1", "hospital"))
+def test_old_identifiers_are_kept_beside_those_of_pid_3_and_repeat_none() -> None:
+    found = patient("PID||EXT-1|P-1^^^ADT1^MR~999^^^SSA^SS|P-1|Doe")
+    assert found.identifiers == (Identifier("P-1", "hospital", "MR"),)
+    assert found.others == (Identifier("999", "SSA", "SS"), Identifier("EXT-1"))
+
+
+def test_a_patient_with_a_shared_number_alone_is_refused() -> None:
+    assert refusal_of(MSH, "PID|||999^^^SSA^SS||Doe").where == "PID-3"
+
+
+def test_a_merge_tells_the_name_of_the_record_that_goes() -> None:
+    reading = read(MSH.replace("A08", "A40"), PID, "MRG|T-1^^^OF1^PI||||||Sunday^Jo")
+    assert reading.patient is not None and reading.patient.prior_name == PersonName("Sunday^Jo")
+
+
+def test_a_merge_of_more_patients_than_a_message_may_hold_is_refused() -> None:
+    pairs = [line for n in range(MOST_PAIRS + 1) for line in (PID, f"MRG|T{n}")]
+    assert refusal_of(MSH.replace("A08", "A40"), *pairs).code == "too-large"
+
+
+def test_al1_tells_every_allergy_and_two_quotes_none() -> None:
+    told = read(MSH, PID, "AL1|1||^Nuts", "AL1|2||P^Penicillin").patient
+    none = read(MSH, PID, 'AL1|1||""').patient
+    assert told is not None and told.allergies == ("Nuts", "Penicillin")
+    assert none is not None and none.allergies == ()
+
+
+def test_an_allergy_update_adds_and_takes_away() -> None:
+    event = read(MSH.replace("A08", "A60"), PID, "IAM|1||^Nuts|||A", "IAM|2||^Latex|||D").patient
+    assert event is not None and event.allergies is None
+    assert (event.allergies_now, event.allergies_no_more) == (("Nuts",), ("Latex",))
 
 
 def test_name_groups_are_told_by_xpn_8_whatever_their_order() -> None:
@@ -166,7 +195,7 @@ def test_the_visit_tells_its_number_its_account_and_its_place() -> None:
 
 
 def test_other_adt_events_are_ignored_with_a_word() -> None:
-    reading = read(MSH.replace("A08", "A60"), PID)
+    reading = read(MSH.replace("A08", "A14"), PID)
     assert reading.patient is None and reading.refusal is None
     assert "ignored" in reading.warnings[0]
 

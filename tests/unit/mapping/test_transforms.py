@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -10,14 +11,15 @@ import pytest
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier, Issuer, Issuers
 from bridge.domain.patient import PersonName
-from bridge.errors import BadValue
+from bridge.errors import BadValue, TooLarge
 from bridge.hl7.message import Message
+from bridge.mapping import Mappings, default_directory
 from bridge.mapping.context import MappingContext
 from bridge.mapping.load import Mark
 from bridge.mapping.path import Path
 from bridge.mapping.tables import CodeTable, Row
 from bridge.mapping.times import read_date, read_instant, read_local
-from bridge.mapping.transforms import TRANSFORMS
+from bridge.mapping.transforms import MOST_IDENTIFIERS, TRANSFORMS
 
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
 CONTEXT = MappingContext(
@@ -133,9 +135,37 @@ def test_a_provider_is_the_first_person_named(pv1_8: str, expected: PersonName |
 
 
 def test_the_preferred_authority_comes_first_then_medical_record_numbers() -> None:
-    pid = "PID|||1^^^X^SS~2^^^Y^MR~3^^^HOSP&1.2.3&ISO^PI"
+    pid = "PID|||1^^^X~2^^^Y^MR~3^^^HOSP&1.2.3&ISO^PI"
     found = take("patient_identifiers", "PID-3", pid)
-    assert found == (Identifier("3", "hospital", "PI"), Identifier("2", "Y", "MR"), Identifier("1", "X", "SS"))
+    assert found == (Identifier("3", "hospital", "PI"), Identifier("2", "Y", "MR"), Identifier("1", "X"))
+
+
+def test_a_number_that_people_share_is_another_identifier_and_says_nobody() -> None:
+    pid = "PID|||1^^^X^SS~2^^^Y^MR~3^^^Y^AN"
+    assert take("patient_identifiers", "PID-3", pid) == (Identifier("2", "Y", "MR"),)
+    assert take("other_identifiers", "PID-3", pid) == (Identifier("1", "X", "SS"), Identifier("3", "Y", "AN"))
+
+
+def test_a_patient_with_no_identifying_number_is_refused() -> None:
+    with pytest.raises(BadValue, match="PID-3 is of no type"):
+        take("patient_identifiers", "PID-3", "PID|||1^^^X^SS")
+
+
+def test_the_site_says_which_types_identify() -> None:
+    context = replace(CONTEXT, identifying_types=frozenset({"NI"}))
+    message = Message.read(b"MSH|^~\\&|A|B|C|D|20260301||ADT^A08|1|P|2.5.1\rPID|||1^^^X^MR~2^^^Y^ni")
+    rule = Mappings.load(default_directory(), None, context).patient.rule("identifiers")
+    assert rule is not None and rule.read(message, []) == (Identifier("2", "Y", "ni"),)
+
+
+def test_more_identifiers_than_anybody_has_are_refused_before_they_are_read() -> None:
+    pid = "PID|||" + "~".join(f"{n}^^^X" for n in range(MOST_IDENTIFIERS + 1))
+    with pytest.raises(TooLarge):
+        take("patient_identifiers", "PID-3", pid)
+
+
+def test_an_old_external_number_gets_no_authority_of_ours() -> None:
+    assert take("external_identifiers", "PID-2", "PID||77|1") == (Identifier("77"),)
 
 
 def test_the_universal_id_names_the_authority_whatever_the_namespace() -> None:
@@ -143,8 +173,8 @@ def test_the_universal_id_names_the_authority_whatever_the_namespace() -> None:
 
 
 def test_the_default_authority_is_for_record_numbers_only() -> None:
-    found = take("patient_identifiers", "PID-3", "PID|||1^^^^MR~2^^^^SS")
-    assert found == (Identifier("1", "clinic", "MR"), Identifier("2", "", "SS"))
+    assert take("patient_identifiers", "PID-3", "PID|||1^^^^MR~2^^^^SS") == (Identifier("1", "clinic", "MR"),)
+    assert take("other_identifiers", "PID-3", "PID|||1^^^^MR~2^^^^SS") == (Identifier("2", "", "SS"),)
 
 
 def test_a_repetition_may_be_named_by_number() -> None:

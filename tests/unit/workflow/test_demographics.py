@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from bridge.config import Patients
 from bridge.domain.access import User
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate
 from bridge.domain.patient import DELETED, PersonName
 from bridge.store import patients
+from bridge.workflow.identifying import MERGED
 from bridge.workflow.launching import LaunchDesk
 from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
 
@@ -167,11 +171,24 @@ def test_a_loop_of_merges_is_refused(house: House) -> None:
     assert house.adt("A40", TEMP, prior=(JANE,))[0] is Fate.REFUSED
 
 
-def test_an_update_under_a_retired_number_does_not_rename_the_survivor(house: House) -> None:
+def test_an_update_under_a_retired_number_is_the_survivors_and_renames_nobody(house: House) -> None:
     house.adt("A04", TEMP, name=name("UNKNOWN^X"))
     house.adt("A40", JANE, prior=(TEMP,), name=name("DOE^JANE"))
-    assert house.adt("A08", TEMP, name=name("UNKNOWN^Y"))[0] is Fate.REFUSED
+    assert house.adt("A08", TEMP, name=name("UNKNOWN^Y")) == (Fate.APPLIED, [MERGED])
     assert house.patient(JANE).name == name("DOE^JANE")
+
+
+def test_a_site_may_refuse_an_update_under_a_retired_number(build: Callable[..., House]) -> None:
+    house = build(patients=Patients(merged_away="refuse"))
+    house.adt("A40", JANE, prior=(TEMP,), name=name("DOE^JANE"))
+    assert house.adt("A08", TEMP, name=name("UNKNOWN^Y"))[1][0] == "unknown-key PID-3"
+
+
+def test_an_order_under_a_retired_number_says_so(house: House) -> None:
+    house.adt("A40", JANE, prior=(TEMP,), name=name("DOE^JANE"), birth_date="19800101", sex="F")
+    old = who(TEMP, name=name("UNKNOWN^X"), birth_date="19000101", sex="O")
+    assert house.order(order(patient=old)) == (Fate.APPLIED, [MERGED])
+    assert house.worklist()[0].patient_name == name("DOE^JANE")
 
 
 def test_an_order_under_a_retired_number_goes_to_the_survivor_as_they_are(house: House) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
+from bridge.config import Station
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Envelope, Fate, Reading
-from bridge.domain.patient import PatientData, PatientEvent, PersonName, Visit
+from bridge.domain.patient import DELETED, NO_NAME, PatientData, PatientEvent, PersonName, Visit
 from bridge.store import visits
 from bridge.store.db import Database
 from bridge.workflow.context import Context
 from bridge.workflow.intake import Intake
-from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
+from tests.unit.workflow.house import CT1, JANE, JOHN, House, at, ct_step, order, who
 
 TEMP = Identifier("TMP7", "HOSP")
 V1, V2 = Identifier("V1", "HOSP"), Identifier("V2", "HOSP")
@@ -52,10 +53,65 @@ def test_a_transfer_of_another_visit_moves_nothing(house: House) -> None:
     assert house.worklist()[0].patient_location == "WARD1"
 
 
-def test_an_order_without_a_visit_gets_the_one_that_is_registered(house: House) -> None:
+def test_an_order_without_a_visit_learns_where_the_patient_is_and_never_the_number(house: House) -> None:
     house.order(order())
-    tell(house, "A04", visit=visiting(V1, A1))
-    assert column(house, "admission_id", "account_number") == [("V1", "ACCT1")]
+    tell(house, "A08", visit=visiting(V1, A1, location="WARD2", patient_class="I"))
+    columns = ("admission_id", "account_number", "patient_location", "patient_class")
+    assert column(house, *columns) == [("", "", "WARD2", "I")]
+
+
+def test_an_old_visit_that_moves_takes_no_order_along_that_never_named_it(house: House) -> None:
+    house.adt("A04", JOHN, name=PersonName("ROE^JOHN"))
+    house.order(order())
+    tell(house, "A08", visit=visiting(V1))
+    fate, told = tell(house, "A45", JOHN, prior=(JANE,), prior_visit=V1)
+    assert house.worklist()[0].patient_name == PersonName("DOE^JANE")
+    assert (fate, "a person is asked" in told[0]) == (Fate.APPLIED, True)
+    assert ("patient-identifiers", "visit-moved-orders-stay") in house.reviews()
+
+
+@pytest.mark.parametrize("event", ["A01", "A06"])
+def test_a_new_class_of_patient_goes_to_the_scanner_of_that_class(build: Callable[..., House], event: str) -> None:
+    inpatients = Station(ae_titles=("CT2",), modality="CT", patient_class="I")
+    house = build(station=(CT1, inpatients))
+    house.order(order(visit=visiting(V1, patient_class="E"), event_time=at(9)))
+    assert house.worklist()[0].station_ae_titles == ("CT1",)
+    tell(house, event, visit=visiting(V1, patient_class="I"), occurred=at(10))
+    assert house.worklist()[0].station_ae_titles == ("CT2",)
+
+
+def test_a_scanner_that_the_order_names_itself_stays_when_the_class_changes(build: Callable[..., House]) -> None:
+    house = build(station=(CT1, Station(ae_titles=("CT2",), modality="CT", patient_class="I")))
+    house.order(order(visit=visiting(patient_class="O"), steps=(ct_step(station_ae_titles=("CT9",)),)))
+    tell(house, "A06", visit=visiting(patient_class="I"))
+    assert house.worklist()[0].station_ae_titles == ("CT9",)
+
+
+def test_two_quotes_delete_place_and_physician_of_the_visits_orders(house: House) -> None:
+    """HL7 v2.5.1 2.5.3."""
+    house.order(order(visit=visiting(location="WARD1", referring_physician=PersonName("REF^DOC"))))
+    tell(house, "A08", visit=visiting(location=DELETED, referring_physician=NO_NAME))
+    assert column(house, "patient_location", "referring_physician", "admission_id") == [("", "", "V1")]
+
+
+def test_an_update_tells_scanners_the_patients_allergies(house: House) -> None:
+    house.order(order(allergies=("Dust",)))
+    tell(house, "A08", allergies=("Nuts", "Latex"))
+    assert house.worklist()[0].allergies == ("Nuts", "Latex")
+    tell(house, "A31")
+    assert house.worklist()[0].allergies == ("Nuts", "Latex")
+
+
+def test_an_allergy_update_changes_the_allergies_that_it_names(house: House) -> None:
+    house.order(order(allergies=("Dust", "Nuts")))
+    tell(house, "A60", allergies_now=("Latex",), allergies_no_more=("nuts",))
+    assert house.worklist()[0].allergies == ("Dust", "Latex")
+
+
+def test_allergies_of_before_the_order_change_nothing(house: House) -> None:
+    house.order(order(allergies=("Dust",), event_time=at(10)))
+    tell(house, "A08", allergies=("Nuts",), occurred=at(9))
+    assert house.worklist()[0].allergies == ("Dust",)
 
 
 def test_an_admission_gives_a_pre_admitted_order_its_new_visit(house: House) -> None:

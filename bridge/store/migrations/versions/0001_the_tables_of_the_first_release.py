@@ -138,6 +138,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), server_default="", nullable=False),
         sa.Column("birth_date", sa.String(), server_default="", nullable=False),
         sa.Column("sex", sa.String(), server_default="", nullable=False),
+        sa.Column("other_identifiers", bridge.store.types.Json(), server_default=sa.text("'[]'"), nullable=False),
         sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
         sa.Column("updated_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,182 @@
+"""Whose message it is: a patient who is known, or who is made known. Identity is never guessed.
+
+The ADT feed tells who somebody is. An order or a report only names them: it fills what is empty, and when it tells of
+another name, birth date and sex than its number stands for, the number is mistyped or reused, and a person decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.domain.identity import Identifier
+from bridge.domain.lifecycle import newer
+from bridge.domain.patient import DELETED, PatientData, PersonName, are_two_people
+from bridge.store import orders, patients, review, studies
+from bridge.store.db import Connection
+from bridge.store.patients import Owned, PatientRow
+
+OVERLAY = "patient-overlay"
+CONTRADICTS = "message-contradicts-patient"
+MERGED = "the patient's identifier was merged away: filed under the survivor"
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """The patient of an order or a report. `parked` is why a person must say first that it is theirs, else ''."""
+
+    patient_id: int
+    parked: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def take_patient_of_order(
+    connection: Connection, data: PatientData, event_at: datetime | None, message_id: int, at: datetime
+) -> Whose:
+    """The patient whom an order or a report names: found, or made provisionally."""
+    owned = patients.find_owned(connection, data.identifiers)
+    stored = patients.get_patient(connection, owned[0].patient_id) if owned else None
+    if stored is not None:
+        if was_merged_away(owned):
+            # What it says of name and birth is the old record's: nothing of it is taken, and nothing held against it.
+            return Whose(stored.id, warnings=(MERGED,))
+        subject = f"message:{message_id}"
+        if _speaks_of_another(data, stored) and not review.was_accepted(connection, OVERLAY, subject):
+            review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {"patient": stored.id})
+            return Whose(stored.id, CONTRADICTS)
+    return Whose(_upsert(connection, data, owned, stored, provisional=True, event_at=event_at, at=at))
+
+
+def take_patient_of_feed(
+    connection: Connection, data: PatientData, event_at: datetime | None, at: datetime, *, fills_only: bool = False
+) -> int:
+    """The patient of an ADT message; `fills_only` for one that tells of them in passing: a merge names its survivor,
+    and what it says of them is no update (A08 is)."""
+    owned = patients.find_owned(connection, data.identifiers)
+    stored = patients.get_patient(connection, owned[0].patient_id) if owned else None
+    return _upsert(connection, data, owned, stored, provisional=False, event_at=event_at, at=at, fills_only=fills_only)
+
+
+def was_merged_away(owned: tuple[Owned, ...]) -> bool:
+    """Every identifier of the message that we know was retired by a merge."""
+    return bool(owned) and all(one.retired for one in owned)
+
+
+def _speaks_of_another(data: PatientData, stored: PatientRow) -> bool:
+    if not isinstance(data.name, PersonName):
+        return False
+    birth_date, sex = _kept(data.birth_date, ""), _kept(data.sex, "")
+    return are_two_people(data.name, birth_date, sex, stored.name, stored.birth_date, stored.sex)
+
+
+def _upsert(
+    connection: Connection,
+    data: PatientData,
+    owned: tuple[Owned, ...],
+    stored: PatientRow | None,
+    *,
+    provisional: bool,
+    event_at: datetime | None,
+    at: datetime,
+    fills_only: bool = False,
+) -> int:
+    if stored is None:
+        made = _add(connection, data, provisional=provisional, event_at=event_at, at=at)
+        if made is not None:
+            return made
+        owned = patients.find_owned(connection, data.identifiers)  # made on another node at this moment
+        stored = patients.get_patient(connection, owned[0].patient_id)
+    owners = list(dict.fromkeys(one.patient_id for one in owned))
+    if len(owners) > 1:
+        reason, subject = "identifiers-of-several-patients", f"patient:{stored.id}"
+        review.open_review(connection, "patient-identifiers", subject, reason, at, {"patients": owners})
+        return stored.id  # whose name is it? nobody's is changed until the records are merged
+    if was_merged_away(owned):
+        return stored.id
+    _take_identifiers(connection, data, owned, stored)
+    fills_only = not stored.provisional and (provisional or fills_only)
+    _change(connection, stored, data, provisional=provisional, fills_only=fills_only, event_at=event_at, at=at)
+    return stored.id
+
+
+def _add(
+    connection: Connection, data: PatientData, *, provisional: bool, event_at: datetime | None, at: datetime
+) -> int | None:
+    """None when another node has made a patient of these identifiers meanwhile."""
+    patient_id = patients.add_patient(
+        connection,
+        name=_name(data.name, PersonName()),
+        birth_date=_kept(data.birth_date, ""),
+        sex=_kept(data.sex, ""),
+        provisional=provisional,
+        event_at=event_at,
+        at=at,
+        others=data.others,
+    )
+    if patients.add_identifiers(connection, patient_id, data.identifiers):
+        return patient_id
+    if patients.find_patient(connection, data.identifiers) == [patient_id]:
+        return patient_id
+    patients.drop_patient(connection, patient_id)
+    return None
+
+
+def _take_identifiers(connection: Connection, data: PatientData, owned: tuple[Owned, ...], stored: PatientRow) -> None:
+    known = {one.identifier.key for one in owned}
+    new: tuple[Identifier, ...] = tuple(one for one in data.identifiers if one.key not in known)
+    patients.add_identifiers(connection, stored.id, new)
+    if patients.add_others(connection, stored, data.others) or new:
+        orders.touch_steps_of_patient(connection, stored.id)
+
+
+def _change(
+    connection: Connection,
+    stored: PatientRow,
+    data: PatientData,
+    *,
+    provisional: bool,
+    fills_only: bool,
+    event_at: datetime | None,
+    at: datetime,
+) -> None:
+    confirms = stored.provisional and not provisional  # the feed speaks for the first time: an order's time is no rival
+    if not fills_only and not confirms and not newer(event_at, stored.event_at):
+        return
+    name = _name(data.name, stored.name)
+    birth_date = _kept(data.birth_date, stored.birth_date)
+    sex = _kept(data.sex, stored.sex)
+    if fills_only:
+        name, birth_date, sex = stored.name or name, stored.birth_date or birth_date, stored.sex or sex
+    same = (name, birth_date, sex) == (stored.name, stored.birth_date, stored.sex)
+    if same and fills_only:
+        return
+    patients.change_patient(
+        connection,
+        stored.id,
+        name=name,
+        birth_date=birth_date,
+        sex=sex,
+        provisional=stored.provisional and provisional,
+        event_at=stored.event_at if fills_only else event_at,
+        at=at,
+    )
+    if same:
+        return
+    orders.touch_steps_of_patient(connection, stored.id)
+    if not provisional:
+        # Studies are judged and published again; a person looks when hardly anything of the old record is left.
+        studies.rejudge_of_patient(connection, stored.id)
+        if are_two_people(name, birth_date, sex, stored.name, stored.birth_date, stored.sex):
+            reason = "name-birth-and-sex-changed"
+            review.open_review(connection, OVERLAY, f"patient:{stored.id}", reason, at, {})
+
+
+def _kept(sent: str, stored: str) -> str:
+    """HL7 v2.5.1 2.5.3: empty keeps, two quotes delete."""
+    return "" if sent == DELETED else sent or stored
+
+
+def _name(sent: PersonName | str, stored: PersonName) -> PersonName:
+    if sent == DELETED:
+        return PersonName()
+    return sent if isinstance(sent, PersonName) and sent else stored

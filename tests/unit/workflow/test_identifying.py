@@ -1,0 +1,245 @@
+"""Whose message it is: numbers that are shared, mistyped, reused or renamed (HL7 v2.5.1 3.4.2.3, table 0203)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge.config import Defaults
+from bridge.domain.identity import Identifier
+from bridge.domain.message import Envelope, Fate, Reading
+from bridge.domain.order import OrderRequest
+from bridge.domain.patient import PatientData, PatientEvent, PersonName
+from bridge.domain.report import ReportRequest
+from bridge.errors import NotFound, StateConflict
+from bridge.store import review
+from bridge.workflow.identifying import CONTRADICTS
+from bridge.workflow.replaying import Replaying
+from bridge.workflow.reviewing import accept_patient
+from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
+
+SSN = Identifier("999999999", "SSA", "SS")
+EPI, EPI2 = Identifier("E1", "EPI", "PI"), Identifier("E2", "EPI", "PI")
+OLD, NEW = Identifier("1001", "HOSP", "MR"), Identifier("1009", "HOSP", "MR")
+OTHER_PERSON = PatientData((JANE,), PersonName("ROE^JOHN"), "19700707", "M")
+"""Somebody else under Jane's number."""
+
+
+def second_order(patient: PatientData, **changes: Any) -> OrderRequest:
+    return order(placer="P2", accession="A2", uid="1.2.4", patient=patient, **changes)
+
+
+def shown(house: House) -> list[tuple[str, str]]:
+    return [(entry.accession_number, entry.patient_name.dicom) for entry in house.worklist()]
+
+
+def confirmed(house: House) -> None:
+    house.adt("A04", JANE, name=PersonName("DOE^JANE"), birth_date="19800101", sex="F")
+
+
+# -- numbers that name nobody -------------------------------------------------------------------------------------
+
+
+def test_two_people_with_one_social_security_number_stay_two(house: House) -> None:
+    house.order(order(patient=PatientData((JANE,), PersonName("DOE^JANE"), "19800101", "F", (SSN,))))
+    house.order(second_order(PatientData((JOHN,), PersonName("ROE^JOHN"), "19700707", "M", (SSN,))))
+    assert shown(house) == [("A1", "DOE^JANE"), ("A2", "ROE^JOHN")]
+
+
+def test_a_number_that_names_nobody_is_shown_beside_the_patient_id(house: House) -> None:
+    house.order(order())
+    (before,) = house.worklist()
+    house.adt("A08", JANE, others=(SSN,))
+    (after,) = house.worklist()
+    assert (after.patient_id, after.other_patient_ids, after.version > before.version) == ("1001", (SSN,), True)
+
+
+def test_a_number_that_names_nobody_follows_its_person_into_a_merge(house: House) -> None:
+    house.adt("A04", JOHN, others=(SSN,))
+    house.order(order())
+    house.adt("A40", JANE, prior=(JOHN,))
+    assert SSN in house.worklist()[0].other_patient_ids
+
+
+# -- a number that is mistyped or reused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("feed", [False, True], ids=["no ADT feed", "ADT feed"])
+def test_an_order_of_another_person_under_a_known_number_waits_and_renames_nobody(house: House, feed: bool) -> None:
+    if feed:
+        confirmed(house)
+    house.order(order())
+    assert house.order(second_order(OTHER_PERSON)) == (Fate.PARKED, [CONTRADICTS])
+    assert shown(house) == [("A1", "DOE^JANE")]
+    assert house.reviews() == {("patient-overlay", CONTRADICTS)}
+
+
+@pytest.mark.parametrize(
+    "agrees",
+    [{"name": PersonName("Doe^Jane")}, {"birth_date": "19800101"}, {"sex": "F"}, {"birth_date": ""}],
+    ids=["name", "birth date", "sex", "no birth date"],
+)
+def test_an_order_that_agrees_in_something_is_taken(house: House, agrees: dict[str, Any]) -> None:
+    confirmed(house)
+    said = {"name": PersonName("ROE^JOHN"), "birth_date": "19700707", "sex": "M", **agrees}
+    assert house.order(order(patient=who(**said)))[0] is Fate.APPLIED
+    assert shown(house) == [("A1", "DOE^JANE")]
+
+
+def test_a_change_of_a_known_order_that_tells_of_another_person_waits_too(house: House) -> None:
+    house.order(order())
+    assert house.order(order("XO", patient=OTHER_PERSON))[0] is Fate.PARKED
+    assert shown(house) == [("A1", "DOE^JANE")]
+
+
+def test_a_report_of_another_person_under_a_known_number_waits(house: House) -> None:
+    confirmed(house)
+    told = ReportRequest(Identifier("F1", "RIS"), None, None, OTHER_PERSON, text="text", issued=at(12), sent=at(12))
+    assert house.send(Reading(reports=(told,)))[0] is Fate.PARKED
+    assert house.rows("report") == []
+
+
+def replay(house: House, reading: Reading) -> Fate:
+    """The parked message again."""
+
+    def read(_: Envelope) -> Reading:
+        return reading
+
+    (message,) = (row.id for row in house.rows("message") if row.fate == Fate.PARKED)
+    return Replaying(house.context, read).replay(message, "cli:x", dry_run=False).after
+
+
+def parked(house: House) -> tuple[Reading, int]:
+    """An order that waits, and its review entry."""
+    house.order(order())
+    reading = Reading(orders=(second_order(OTHER_PERSON),))
+    house.send(reading)
+    (entry,) = house.read(review.open_reviews)
+    return reading, int(str(entry["id"]))
+
+
+def test_a_replay_alone_leaves_the_order_waiting(house: House) -> None:
+    reading, _ = parked(house)
+    assert replay(house, reading) is Fate.PARKED
+    assert house.reviews() == {("patient-overlay", CONTRADICTS)}
+
+
+def test_an_order_that_a_person_accepts_is_taken_by_its_replay(house: House) -> None:
+    reading, entry = parked(house)
+    assert accept_patient(house.context, entry, "cli:x", "named in the meantime") == "message:2"
+    assert replay(house, reading) is Fate.APPLIED
+    assert shown(house) == [("A1", "ROE^JOHN"), ("A2", "ROE^JOHN")]
+    assert (house.reviews(), house.audited("patient-accepted")) == (set(), 1)
+
+
+def test_an_accepted_order_takes_nothing_from_the_adt_feed(house: House) -> None:
+    confirmed(house)
+    reading, entry = parked(house)
+    accept_patient(house.context, entry, "cli:x", "maiden name")
+    assert replay(house, reading) is Fate.APPLIED
+    assert shown(house) == [("A1", "DOE^JANE"), ("A2", "DOE^JANE")]
+
+
+def test_once_registration_has_put_the_record_right_the_replay_takes_the_order(house: House) -> None:
+    reading, _ = parked(house)
+    house.adt("A08", JANE, name=PersonName("ROE^JOHN"), birth_date="19800101", sex="F")
+    assert replay(house, reading) is Fate.APPLIED
+    assert ("patient-overlay", CONTRADICTS) not in house.reviews()
+
+
+def test_only_such_an_entry_can_be_accepted(house: House) -> None:
+    house.image()
+    house.complete()
+    (entry,) = house.read(review.open_reviews)
+    with pytest.raises(StateConflict):
+        accept_patient(house.context, int(str(entry["id"])), "cli:x", "why not")
+    with pytest.raises(NotFound):
+        accept_patient(house.context, 99, "cli:x", "why not")
+
+
+def test_a_feed_that_first_speaks_of_another_person_is_believed_and_looked_at(house: House) -> None:
+    house.order(order())
+    house.adt("A04", JANE, name=PersonName("ROE^JOHN"), birth_date="19700707", sex="M")
+    assert shown(house) == [("A1", "ROE^JOHN")]
+    assert house.reviews() == {("patient-overlay", "name-birth-and-sex-changed")}
+
+
+# -- the Patient ID that scanners are told ------------------------------------------------------------------------
+
+
+def test_the_preferred_authority_is_shown_though_it_came_later(build: Callable[..., House]) -> None:
+    house = build(defaults=Defaults(patient_issuer="HOSP"))
+    house.order(order(patient=who(EPI, name=PersonName("DOE^JANE"))))
+    house.adt("A08", EPI, Identifier("1001", "HOSP"))
+    assert house.worklist()[0].patient_id == "1001"
+
+
+def test_a_record_number_is_shown_before_an_untyped_one_that_came_first(house: House) -> None:
+    house.adt("A04", Identifier("X1", "ELSEWHERE"), OLD)
+    house.order(order(patient=who(OLD)))
+    assert house.worklist()[0].patient_id == "1001"
+
+
+def test_a_changed_number_is_shown_though_the_enterprise_number_is_known(house: House) -> None:
+    house.adt("A04", OLD, EPI)
+    house.order(order(patient=who(OLD)))
+    house.adt("A47", NEW, EPI, prior=(OLD,))
+    assert [i.value for i in (Identifier(house.worklist()[0].patient_id), *house.worklist()[0].other_patient_ids)] == [
+        "1009", "E1", "1001",
+    ]  # fmt: skip
+
+
+# -- an enterprise number on both sides ---------------------------------------------------------------------------
+
+
+def test_an_enterprise_number_on_both_sides_of_a_change_stays_in_use(house: House) -> None:
+    house.adt("A04", OLD, EPI)
+    assert house.adt("A47", NEW, EPI, prior=(OLD, EPI))[0] is Fate.APPLIED
+    assert house.adt("A08", EPI, sex="F") == (Fate.APPLIED, [])
+    assert house.patient(NEW).id == house.patient(OLD).id == house.patient(EPI).id
+
+
+@pytest.mark.parametrize("owner", ["prior", "survivor", "nobody"])
+def test_an_enterprise_number_on_both_sides_of_a_merge_is_the_survivors(house: House, owner: str) -> None:
+    house.adt("A04", OLD, *([EPI] if owner == "prior" else []))
+    house.adt("A04", NEW, *([EPI] if owner == "survivor" else []))
+    assert house.adt("A40", NEW, EPI, prior=(OLD, EPI))[0] is Fate.APPLIED
+    assert house.patient(OLD).id == house.patient(NEW).id == house.patient(EPI).id
+    assert house.adt("A08", EPI, sex="F") == (Fate.APPLIED, [])
+    assert house.reviews() == set()
+
+
+def test_a_survivor_with_a_new_number_is_found_by_the_enterprise_number(house: House) -> None:
+    house.adt("A04", JOHN, EPI)
+    house.adt("A04", OLD)
+    house.adt("A40", NEW, EPI, prior=(OLD, EPI))
+    assert house.patient(OLD).id == house.patient(NEW).id == house.patient(JOHN).id
+
+
+@pytest.mark.parametrize("event", ["A40", "A47"])
+def test_nothing_but_shared_numbers_merges_and_changes_nothing(house: House, event: str) -> None:
+    house.adt("A04", OLD, EPI)
+    assert house.adt(event, EPI, prior=(OLD, EPI))[1][0] == "duplicate-key MRG-1"
+
+
+# -- MRG-7 --------------------------------------------------------------------------------------------------------
+
+
+def merge(house: House, prior_name: str) -> tuple[Fate, list[str]]:
+    house.adt("A04", JOHN, name=PersonName("ROE^JOHN"))
+    event = PatientEvent("A40", PatientData((JANE,)), prior=(JOHN,), prior_name=PersonName(prior_name))
+    return house.send(Reading(patient=event))
+
+
+def test_a_merge_that_names_another_person_than_the_record_is_told_and_looked_at(house: House) -> None:
+    assert merge(house, "SMITH^ANN") == (
+        Fate.APPLIED, ["the prior name (MRG-7) is not that of the record that was merged"],
+    )  # fmt: skip
+    assert house.reviews() == {("patient-identifiers", "prior-name-differs")}
+
+
+@pytest.mark.parametrize("prior_name", ["Roe^John", ""])
+def test_a_merge_that_names_its_record_or_nobody_needs_no_look(house: House, prior_name: str) -> None:
+    assert merge(house, prior_name) == (Fate.APPLIED, [])
