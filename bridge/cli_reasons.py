@@ -41,6 +41,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "order-parked": {
         "modality-unknown": "the order's modality is not in mappings/codes/modality.yaml",
         "no-station": "no row of [[station]] takes it",
+        "station-title-too-long": "the order names a station by more than the 16 characters of an AE title",
         "study-uid-of-another-patient": "the order's Study Instance UID is in use for another patient",
         "not-readable": "a device with utf8 = false cannot show it: details name the device and the tag",
         "no-step": "the order names no modality, procedure or time",

@@ -16,6 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
+from bridge.dicom.fitting import EXACT, MOST, PN_GROUP
+from bridge.domain.told import shortened
 from bridge.errors import BadValue
 from bridge.mapping.transliteration import NONE, Transliteration
 
@@ -26,15 +28,6 @@ _DEFAULT = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 _DEFAULT_CODEC = "iso8859"
 _MULTI_BYTE = frozenset({"iso2022_jp", "iso2022_jp_2", "euc_kr"})
 """Never the first value (PS3.3 C.12.1.1.2)."""
-_MOST = {"SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
-_PN_GROUP = 64
-_EXACT = frozenset(
-    {
-        *(0x00080050, 0x00080100, 0x00080102, 0x00100020, 0x00100021, 0x00380010, 0x00400009, 0x00400031, 0x00400032),
-        *(0x00400033, 0x00401001, 0x00402016, 0x00402017),
-    }
-)
-"""Identifiers and codes: spelt otherwise they are others."""
 Knows = Callable[[str], bool]
 
 
@@ -73,12 +66,12 @@ def _told(element: DataElement, values: list[str], knows: Knows, table: Translit
             if _holds(knows, value, "PN"):
                 told.append(value)
                 continue
-        spelt = None if element.tag in _EXACT else table.spell(value, knows)
+        spelt = None if element.tag in EXACT else table.spell(value, knows)
         if not spelt or not _holds(knows, spelt, element.VR):
             return None
-        if element.VR == "PN" and len(spelt) > _PN_GROUP >= len(value):
+        if element.VR == "PN" and len(spelt) > PN_GROUP >= len(value):
             return None
-        told.append(spelt[: _MOST.get(element.VR, len(spelt))].rstrip())
+        told.append(shortened(spelt, MOST.get(element.VR, len(spelt))).rstrip())
     return told
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pydicom.dataset import Dataset
 
+from bridge.dicom.fitting import set_code
 from bridge.domain.coding import Code
 from bridge.domain.identity import Issuer, Issuers
 from bridge.domain.patient import PersonName
@@ -59,7 +60,8 @@ def _short(value: str) -> int | None:
 
 def _code(code: Code) -> Dataset:
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = map(plain, (code.value, code.scheme, code.meaning))
+    set_code(item, plain(code.value), plain(code.scheme))
+    item.CodeMeaning = plain(code.meaning)
     return item
 
 

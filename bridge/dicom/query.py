@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from bridge.dicom import charset
+from bridge.dicom.fitting import fit_item, fitted
 from bridge.dicom.header import items, text
 from bridge.dicom.model import NOT_MATCHED_STEP, NOT_MATCHED_TOP, STEP, STEP_SEQUENCE, TOP, Attribute
 from bridge.dicom.walk import ODD
@@ -107,14 +108,14 @@ def _step(entry: WorklistEntry, asked: Dataset, issuers: Issuers) -> Dataset:
 def _add(
     answer: Dataset, tag: int, attribute: Attribute, entry: WorklistEntry, request: Dataset, issuers: Issuers
 ) -> None:
-    value = attribute.value(entry, issuers)
+    value = fitted(tag, attribute.vr, attribute.value(entry, issuers))
     if not value and value != 0:
         if attribute.required:
             answer.add_new(tag, attribute.vr, None if attribute.vr != "SQ" else Sequence())
         return
     if attribute.vr == "SQ":
         asked = next(iter(items(request, tag)), Dataset())
-        value = Sequence([_narrowed(item, asked) for item in value])
+        value = Sequence([_narrowed(fit_item(item), asked) for item in value])
     answer.add_new(tag, attribute.vr, value)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName, folded
+from bridge.domain.told import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +183,10 @@ def when_matches(date_key: str, time_key: str, date: str, time: str) -> bool:
 def matches(keys: WorklistKeys, entry: WorklistEntry) -> bool:
     """Whether the entry satisfies every key at once (PS3.4 K.4.1.1, C.2.2.2)."""
     return (
-        text_matches(keys.patient_id, entry.patient_id)
+        text_matches(keys.patient_id, told(entry.patient_id))
         and text_matches(keys.patient_issuer, entry.patient_issuer)
         and text_matches(keys.accession_number, entry.accession_number)
-        and text_matches(keys.admission_id, entry.admission_id)
+        and text_matches(keys.admission_id, told(entry.admission_id))
         and text_matches(keys.requested_procedure_id, entry.requested_procedure_id)
         and text_matches(keys.requested_procedure_description, entry.requested_procedure_description)
         and text_matches(keys.sex, entry.sex)

@@ -19,6 +19,7 @@ from bridge.hl7.read_patients import (
     PATIENT_EVENTS,
     check_length,
     check_one_patient,
+    check_words,
     read_patient,
     read_patient_events,
     read_visit,
@@ -183,6 +184,7 @@ def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: lis
     placer, filler, accession = (order.identifier(name) for name in ("placer", "filler", "accession"))
     for one, most, what in ((placer, 64, "ORC-2"), (filler, 64, "ORC-3"), (accession, 16, "the accession number")):
         check_length(one.value if one else "", most, what, warnings)
+    check_words(order, warnings)
     return OrderRequest(
         control=units[0].control,
         status=order.kept("status"),
@@ -210,6 +212,7 @@ def _procedure(units: list[_Unit], warnings: list[str]) -> ProcedureRequest:
     if len(uids) > 1:
         raise BadValue("two Study Instance UIDs for one requested procedure", where="ZDS-1")
     values = _first([unit.procedure for unit in units])
+    check_words(values, warnings)
     check_length(values.kept("procedure_id"), 16, "the requested procedure id", warnings)
     steps: dict[tuple[object, ...], list[_Unit]] = {}
     for unit in units:
@@ -233,6 +236,7 @@ def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
     codes = [code for unit in units for code in unit.step.codes("protocol_codes")]
     codes = [code for code in codes if code != NO_CODE] or codes
     titles = values.texts("station_ae_titles")
+    check_words(values, warnings)
     check_length(values.kept("step_id"), 16, "the scheduled procedure step id", warnings)
     for title in titles:
         check_length(title, 16, "a station AE title", warnings)

@@ -11,6 +11,7 @@ from bridge.domain.patient import DELETED, PatientData, PatientEvent, PersonName
 from bridge.errors import MissingField, NotReadable, TooLarge
 from bridge.hl7.message import SEQUENCE, Message
 from bridge.mapping import Mappings
+from bridge.mapping.apply import Values
 from bridge.mapping.source import Focused, Repetition, Segment, Source
 from bridge.mapping.transforms import MOST_IDENTIFIERS
 
@@ -193,3 +194,19 @@ def check_length(value: str, most: int, what: str, warnings: list[str]) -> None:
     """Kept whole: a shortened number matches another one's. Whether it can be used is workflow's to say (PS3.5 6.2)."""
     if len(value) > most:
         warnings.append(f"{what} is longer than the {most} characters of DICOM")
+
+
+_WORDS = {
+    **dict.fromkeys(("description", "reason", "transport", "medical_alerts", "patient_state"), 64),
+    "comments": 10240,
+    "station_name": 16,
+    "location": 16,
+}
+
+
+def check_words(values: Values, warnings: list[str]) -> None:
+    """Words of an order, a procedure or a step that DICOM cannot hold (PS3.5 6.2): kept whole, told shortened."""
+    for name, most in _WORDS.items():
+        value = values.get(name)
+        if isinstance(value, str) and len(value) > most:
+            warnings.append(f"{name.replace('_', ' ')} is longer than {most} characters: scanners get it shortened")

@@ -12,6 +12,7 @@ from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
 from bridge.domain.study import StudyFacts
+from bridge.domain.told import told
 from bridge.store import studies
 from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import (
@@ -165,7 +166,7 @@ def _order_facts(connection: Connection, row: Any) -> OrderFacts:
         modalities=tuple(s.modality for s in steps if s.modality),
         scheduled_dates=tuple(s.start_date for s in steps if s.start_date),
         patient_pk=row.patient_pk,
-        patient_identifiers=frozenset((i.value, i.issuer) for i in identifiers),
+        patient_identifiers=frozenset((v, i.issuer) for i in identifiers for v in (i.value, told(i.value))),
         patient_name=PersonName.from_dicom(row.name),
         birth_date=row.birth_date,
         sex=row.sex,

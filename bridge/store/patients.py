@@ -9,6 +9,7 @@ from sqlalchemy import and_, bindparam, case, delete, insert, literal, or_, sele
 
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
+from bridge.domain.told import is_alias, told
 from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import imaging_order, launch_session, patient, patient_identifier, report
 from bridge.store.upsert import insert_new
@@ -147,7 +148,11 @@ def retired(connection: Connection, identifier: Identifier) -> bool:
 
 def carries(connection: Connection, patient_id: int, value: str, issuer: str) -> bool:
     """Whether the patient has, or had before a merge, the identifier; an `issuer` of '' asks for the value alone."""
-    return connection.execute(_CARRIES, {"p": patient_id, "v": value, "i": issuer}).first() is not None
+    if connection.execute(_CARRIES, {"p": patient_id, "v": value, "i": issuer}).first() is not None:
+        return True
+    return is_alias(value) and any(
+        told(one.value) == value and issuer in ("", one.issuer) for one in identifiers_of(connection, patient_id)
+    )
 
 
 def get_patient(connection: Connection, patient_id: int) -> PatientRow:

@@ -304,6 +304,8 @@ class _Steps:
             return "modality-unknown"
         if self.foreign_uid:
             return FOREIGN_UID
+        if any(len(title) > SHORT_STRING for title in stations):
+            return "station-title-too-long"  # no scanner is called so, and none may be guessed
         return "" if stations else NO_STATION
 
     def _start(self, step: StepRequest, row: Any | None, at: datetime) -> dict[str, Any]:

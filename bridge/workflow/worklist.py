@@ -9,6 +9,7 @@ from datetime import timedelta
 from bridge.config import DicomPeer
 from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import StepStatus
+from bridge.domain.told import is_alias
 from bridge.domain.worklist import WorklistEntry, WorklistKeys, matches, range_of
 from bridge.errors import TooLarge
 from bridge.store import review, worklist
@@ -89,7 +90,7 @@ class WorklistDesk:
 def _exact(key: str) -> str:
     """The key for SQL when it is one plain value, else '' (the rules of the domain decide)."""
     key = key.strip()
-    return "" if "*" in key or "?" in key else key
+    return "" if "*" in key or "?" in key or is_alias(key) else key
 
 
 def _dates(keys: WorklistKeys) -> tuple[str, str]:

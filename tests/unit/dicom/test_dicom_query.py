@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
+from bridge.dicom.fitting import MOST
 from bridge.dicom.header import read_data_set
 from bridge.dicom.model import STEP, TOP
 from bridge.dicom.query import read_query, response
 from bridge.domain.coding import Code
 from bridge.domain.identity import Issuer, Issuers
 from bridge.domain.patient import PersonName
+from bridge.domain.told import told
 from bridge.domain.worklist import WorklistKeys
 from bridge.errors import BadValue, BridgeError
 from tests.unit.dicom.support import encoded, entry
@@ -365,3 +369,65 @@ def test_an_answer_never_holds_more_than_was_asked(tags: list[int]) -> None:
         asked.add_new(tag, vr, [] if vr == "SQ" else None)
     found = response(entry(protocol_codes=(Code("A", "B", "C"),)), asked, "ISO_IR 192", ISSUERS)
     assert set(found.keys()) <= set(tags)
+
+
+# Values longer than their VR
+
+
+@pytest.mark.parametrize(
+    ("keyword", "field", "sent", "told_as"),
+    [
+        ("PatientID", "patient_id", "9" * 70, told("9" * 70)),
+        ("AdmissionID", "admission_id", "9" * 70, told("9" * 70)),
+        ("PlacerOrderNumberImagingServiceRequest", "placer_order_number", "9" * 70, told("9" * 70)),
+        ("RequestedProcedureDescription", "requested_procedure_description", "D" * 80, "D" * 61 + "..."),
+        ("ReasonForTheRequestedProcedure", "reason", "R" * 90, "R" * 61 + "..."),
+        ("PatientTransportArrangements", "transport", "T" * 70, "T" * 61 + "..."),
+        ("PatientName", "patient_name", PersonName("F" * 70 + "^G"), "F" * 61 + "..."),
+        ("PatientName", "patient_name", PersonName("F" * 60 + "^G", "山" * 64), "F" * 60 + "^G=" + "山" * 64),
+    ],
+)
+def test_what_is_too_long_is_told_by_an_alias_or_visibly_shortened(
+    keyword: str, field: str, sent: Any, told_as: str
+) -> None:
+    assert str(getattr(answer(of=entry(**{field: sent}), **{keyword: None}), keyword)) == told_as
+
+
+@pytest.mark.parametrize(
+    ("keyword", "field"),
+    [("ScheduledStationName", "station_name"), ("ScheduledProcedureStepLocation", "step_location")],
+)
+def test_words_of_the_step_are_shortened_too(keyword: str, field: str) -> None:
+    step = answer({keyword: None}, of=entry(**{field: "ROOM " * 5})).ScheduledProcedureStepSequence[0]
+    assert step[keyword].value == "ROOM ROOM ROO..."
+
+
+def code_told(code: Code) -> Dataset:
+    (item,) = answer(of=entry(requested_procedure_code=code), RequestedProcedureCodeSequence=[]).get(
+        "RequestedProcedureCodeSequence"
+    )
+    return item  # type: ignore[no-any-return]
+
+
+def test_a_code_over_16_characters_is_a_long_code_value() -> None:
+    item = code_told(Code("C" * 24, "L", "M" * 70))
+    assert ("CodeValue" in item, item.LongCodeValue) == (False, "C" * 24)
+    assert item.CodeMeaning == "M" * 61 + "..."
+
+
+def test_a_code_that_is_a_urn_is_told_as_one() -> None:
+    item = code_told(Code("urn:oid:1.2.3", "", "Chest"))
+    assert ("CodeValue" in item, item.URNCodeValue) == (False, "urn:oid:1.2.3")
+
+
+def test_a_scheme_over_16_characters_is_told_by_the_alias_of_a_local_one() -> None:
+    one, other = (code_told(Code("C1", scheme, "x")).CodingSchemeDesignator for scheme in ("S" * 23, "S" * 24))
+    assert len(one) == 16 and one.startswith("99") and one != other
+
+
+def test_an_answer_for_any_lengths_holds_what_its_vr_can() -> None:
+    words = {f.name: "W" * 300 for f in fields(entry()) if isinstance(getattr(entry(), f.name), str)}
+    found = answer({}, of=entry(**words), **{keyword_for_tag(tag): None for tag in TOP if TOP[tag].vr != "SQ"})
+    for element in found.iterall():
+        if element.VR in MOST:
+            assert all(len(value) <= MOST[element.VR] for value in str(element.value).split("\\")), element.keyword

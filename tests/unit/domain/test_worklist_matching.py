@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName, folded
+from bridge.domain.told import told
 from bridge.domain.worklist import (
     WorklistEntry,
     WorklistKeys,
@@ -227,3 +228,9 @@ def test_every_key_must_hold_at_once() -> None:
     one = entry(patient_id="1001", modality="CT")
     assert matches(WorklistKeys(patient_id="1001", modality="CT"), one)
     assert not matches(WorklistKeys(patient_id="1001", modality="MR"), one)
+
+
+def test_a_patient_id_too_long_for_dicom_is_matched_by_its_alias() -> None:
+    long = entry(patient_id="9" * 70)
+    assert matches(WorklistKeys(patient_id=told("9" * 70)), long)
+    assert not matches(WorklistKeys(patient_id=told("9" * 71)), long)

@@ -7,6 +7,7 @@ import pytest
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
+from bridge.domain.told import told
 from bridge.errors import NotFound, StateConflict
 from bridge.store import links
 from tests.unit.workflow.house import JANE, JOHN, House, order, who
@@ -156,3 +157,26 @@ def test_the_name_of_the_header_decides_nothing_without_its_number(house: House)
     house.image(patient_id="", patient_issuer="", patient_name=PersonName("DOE^JANE"))
     house.complete()
     assert ("study-ambiguous", "patient-missing") in house.reviews()
+
+
+def test_a_study_comes_back_by_the_alias_of_a_patient_id_too_long_for_dicom(house: House) -> None:
+    long = Identifier("9" * 70, JANE.issuer, JANE.type)
+    house.order(order(patient=who(long)))
+    house.image(patient_id=told(long.value))
+    assert house.status_of_step() == "STARTED"
+    house.complete()
+    assert house.study().match_state == "matched"
+
+
+def test_another_patient_s_alias_is_another_patient(house: House) -> None:
+    house.order(order(patient=who(Identifier("9" * 70, JANE.issuer, JANE.type))))
+    house.image(patient_id=told("9" * 71))
+    assert house.status_of_step() == "SCHEDULED"
+    house.complete()
+    assert house.study().match_state == "ambiguous"
+
+
+def test_the_worklist_is_asked_by_the_alias_of_a_patient_id(house: House) -> None:
+    house.order(order(patient=who(Identifier("9" * 70, JANE.issuer, JANE.type))))
+    assert len(house.worklist(patient_id=told("9" * 70))) == 1
+    assert house.worklist(patient_id=told("9" * 71)) == []
