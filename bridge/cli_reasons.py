@@ -64,18 +64,18 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "patient-identifiers": {
         "identifiers-of-several-patients": "its identifiers belong to several patients: not merged",
+        "prior-name-differs": "a merge named another person than the record that went with it",
+        "visit-moved-orders-stay": "a visit moved to another patient; open orders that name no visit did not",
         "identifier-moved-orders-stay": "an identifier moved to another patient; its earlier owner's orders did not",
     },
     "patient-overlay": {
+        "message-contradicts-patient": "its number is of a patient with another name, birth date and sex: not taken",
         "name-birth-and-sex-changed": "name, birth date and sex changed at once: perhaps another person's record",
     },
     "instance-differs": {"same-uid-other-bytes": "an image came again with other bytes: kept aside"},
-        "prior-name-differs": "a merge named another person than the record that went with it",
-        "visit-moved-orders-stay": "a visit moved to another patient; open orders that name no visit did not",
     "message-refused": _OF_A_MESSAGE,
     "message-quarantined": {
         "frame too-large": "the frame is larger than the feed takes: only its beginning is kept",
-        "message-contradicts-patient": "its number is of a patient with another name, birth date and sex: not taken",
         "frame no-carriage-return": "the frame ends wrongly; the message in it is whole",
         "frame interrupted": "a new frame began before the end: only a part came",
         "frame unfinished": "the connection ended before the frame did: only a part came",
@@ -116,16 +116,16 @@ NEXT: dict[str, tuple[str, ...]] = {
     "study-ambiguous": (_LINK,),
     "study-conflict": (_LINK, _CLOSE),
     "order-parked": ("bridge messages replay --parked --yes (when the cause is mended)",),
+    "patient-overlay": (
+        "bridge review accept ENTRY --reason TEXT · bridge messages replay MESSAGE --yes (the same person after all)",
+        _CLOSE,
+    ),
     "message-refused": (_MESSAGE, _CLOSE),
     "message-quarantined": (_MESSAGE, _CLOSE),
     "outbound-dead": ("bridge outbound retry OUTBOUND · bridge outbound drop OUTBOUND",),
     "publication-waiting": ("bridge publications list",),
     "publication-dead": ("bridge publications retry PUBLICATION", _CLOSE),
 }
-    "patient-overlay": (
-        "bridge review accept ENTRY --reason TEXT · bridge messages replay MESSAGE --yes (the same person after all)",
-        _CLOSE,
-    ),
 """What a person does about a kind; of a kind that is not here: close it when they have dealt with it."""
 
 

@@ -59,9 +59,9 @@ __all__ = [
     "Log",
     "MetricsSetting",
     "Network",
+    "Patients",
     "Port",
     "Seconds",
-    "Patients",
     "Section",
     "Sender",
     "Settings",
@@ -85,9 +85,9 @@ class Settings(Section):
     site: Site = Site()
     issuer: tuple[IssuerSetting, ...] = ()
     defaults: Defaults = Defaults()
+    patients: Patients = Patients()
     database: DatabaseSettings = DatabaseSettings()
     hl7: Hl7 = Hl7()
-    patients: Patients = Patients()
     station: tuple[Station, ...] = ()
     dicom: Dicom = Dicom()
     worklist: Worklist = Worklist()

@@ -67,10 +67,11 @@ class Transform:
     def step(self, context: MappingContext, table: CodeTable | None, path: Path, *, type_1: bool = False) -> Step:
         """One path of a row, ready for any message: the value, None for nothing, `DELETED` for the HL7 null.
 
-        The step raises BadValue, and MissingField for the null where `type_1` forbids it; `where` is the path.
+        Who has the first segment of the path's name at hand gives it to the step. It raises BadValue, and
+        MissingField for the null where `type_1` forbids it; `where` is the path.
         """
         read, gather = self.make(context, table, path), self.gather
-        field, where = path.field, str(path)
+        segment, field, where = path.segment, path.field, str(path)
         direct = gather is _first and not path.repetition
 
         def step(source: Source) -> object | None:
@@ -199,6 +200,8 @@ def _cx(one: Repetition, context: MappingContext) -> Identifier | None:
     return Identifier(value, context.issuers.canonical(*parts(one.subcomponents(4), 1, 3)), kind)
 
 
+MOST_IDENTIFIERS = 500
+"""Nobody has more; each is looked for and kept under the writer's lock, while every other sender waits."""
 
 
 def _bounded(found: Found, path: Path) -> Found:
@@ -214,8 +217,6 @@ def _patient_identifiers(context: MappingContext, _: CodeTable | None, path: Pat
     )  # fmt: skip
 
     def rank(one: Identifier) -> int:
-MOST_IDENTIFIERS = 500
-"""Nobody has more; each is looked for and kept under the writer's lock, while every other sender waits."""
         if preferred and one.issuer == preferred:
             return 0
         return 1 if one.type in ("MR", "PI") else 2
@@ -360,13 +361,13 @@ TRANSFORMS: dict[str, Transform] = {
     "provider_name": Transform(Kind.NAME, _person(names.read_provider)),
     "cn_name": Transform(Kind.NAME, _person(names.read_cn)),
     "patient_identifiers": Transform(Kind.IDENTIFIERS, _patient_identifiers),
+    "other_identifiers": Transform(Kind.IDENTIFIERS, _other_identifiers),
+    "external_identifiers": Transform(Kind.IDENTIFIERS, _external_identifiers),
     "visit_identifier": Transform(Kind.IDENTIFIER, _cx_identifier),
     "placer_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_placer_issuer)),
     "filler_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_filler_issuer)),
     "placer_identifiers": Transform(Kind.IDENTIFIERS, _entities(lambda c: c.default_placer_issuer)),
     "filler_identifiers": Transform(Kind.IDENTIFIERS, _entities(lambda c: c.default_filler_issuer)),
-    "other_identifiers": Transform(Kind.IDENTIFIERS, _other_identifiers),
-    "external_identifiers": Transform(Kind.IDENTIFIERS, _external_identifiers),
     "accession_identifier": Transform(Kind.IDENTIFIER, _entity(lambda c: c.default_accession_issuer)),
     "code": Transform(Kind.CODE, _code, _scheme),
     "codes": Transform(Kind.CODES, _codes, _scheme),
