@@ -116,8 +116,8 @@ def verdict(fault: BridgeError) -> tuple[AckCode, AckError]:
 
 
 def location_of(where: str) -> str:
-    """`PID-3.1` as ERR-2 writes it, `PID^1^3^1^1`; '' for what is no field."""
-    found = re.fullmatch(r"([A-Z][A-Z0-9]{2})(?:-(\d+)(?:\.(\d+)(?:\.(\d+))?)?)?", where)
+    """`PID-3.1` as ERR-2 writes it, `PID^1^3^1^1`; '' for what is no field. `ORC line 5` is told to a person only."""
+    found = re.fullmatch(r"([A-Z][A-Z0-9]{2})(?:-(\d+)(?:\.(\d+)(?:\.(\d+))?)?)?(?: line \d+)?", where)
     if found is None:
         return ""
     name, field, *deeper = found.groups()

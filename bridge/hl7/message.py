@@ -15,13 +15,11 @@ from bridge.errors import NotReadable
 from bridge.hl7 import charset
 from bridge.hl7.delimiters import Delimiters
 from bridge.hl7.header import Header, header_of, locate_header, marks_of
+from bridge.hl7.lines import SEQUENCE, check_glued, continues, mended
 from bridge.hl7.segment import Repetition, Segment
 
 NULL = '""'
 """The value that deletes (HL7 v2.5.1 2.5.3); an empty field changes nothing."""
-
-SEQUENCE = "hl7-segment-sequence"
-"""The error code of segments that stand where they must not (AE, 100)."""
 
 _MOST_WARNINGS = 50
 _MOST_SHARED = 8
@@ -285,6 +283,7 @@ def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], 
     warnings: list[str] = []
     segments: list[Segment] = []
     wrapped: dict[int, list[str]] = {}
+    begun: dict[str, int] = {}
     begins = _begins(delimiters.field).match
     if "\n" in text:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
@@ -294,13 +293,23 @@ def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], 
             if name == "MSH" and segments:
                 raise NotReadable("two message headers in one frame", where="MSH", code=SEQUENCE)
             segments.append(Segment(name, number, line, delimiters))
+            begun[name] = begun.get(name, 0) + 1
         elif line and line.strip(_JUNK):
             before = segments[-1]
+            pieces = wrapped.get(len(segments) - 1) or [before.text]
+            if whole := mended(line, delimiters.field):
+                segments.append(Segment(whole[:3], number, whole, delimiters))
+                warnings.append(f"line {number}: a segment that does not begin with its name in capitals: taken as one")
+                continue
+            if not continues(before.name, pieces[-1], line, delimiters):
+                warnings.append(f"line {number} is not a segment, and no part of the {before.name} before it: left out")
+                continue
             warnings.append(f"line {number} is not a segment: taken as the rest of the {before.name} before it")
-            pieces = wrapped.setdefault(len(segments) - 1, [before.text])
+            wrapped[len(segments) - 1] = pieces
             pieces.append(_glue(pieces[-1], line, delimiters) + line)
     for index, pieces in wrapped.items():
         segments[index].text = "".join(pieces)
+    warnings += check_glued(text, begun, segments, delimiters.field)
     if not text.isascii() and _C1.search(text):
         warnings.append("control characters in it (U+0080 to U+009F): the sender took its text for another set")
     if "\ufffd" in text:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import NotReadable, Unsupported
+from bridge.hl7.ack import location_of
 from bridge.hl7.message import NULL, Message, header_of, split_batch
 from tests.unit.hl7.bad_cases import BAD_CASES
 
@@ -205,7 +206,7 @@ def test_a_break_inside_a_value_stays_visible() -> None:
     assert read(MSH, "NTE|1||no contrast", "allergy").get("NTE", 3) == "no contrast\nallergy"
 
 
-@pytest.mark.parametrize("line", ["pid|1", "PID", "P1|x", "PIDX|1"])
+@pytest.mark.parametrize("line", ["xyz|1", "PID", "P1|x", "PIDX|1"])
 def test_what_has_no_segment_name_is_no_segment(line: str) -> None:
     assert [one.name for one in read(MSH, line).all_segments] == ["MSH"]
 
@@ -352,3 +353,63 @@ def test_cost_is_linear(name: str) -> None:
 def test_control_characters_of_another_set_are_told() -> None:
     m = read(MSH, "NTE|1||Abdomen \x96 Pelvis", charset_default="UNICODE UTF-8")
     assert "control characters in it (U+0080 to U+009F): the sender took its text for another set" in m.warnings
+
+
+# Lines that are not what they should be
+
+
+@pytest.mark.parametrize("line", [" ORC|NW|1", "\tORC|NW|1", "orc|NW|1", " orc|NW|1"])
+def test_an_indented_segment_or_one_in_small_letters_is_taken_and_told(line: str) -> None:
+    m = read(MSH, "PID|1||P1", line)
+    assert [one.name for one in m.all_segments] == ["MSH", "PID", "ORC"] and m.get("ORC", 1) == "NW"
+    assert m.warnings == ("line 3: a segment that does not begin with its name in capitals: taken as one",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "where", "number"),
+    [
+        (["PID|1||P1||DOE^JANE||19800101|FORC|NW|7"], "ORC", 2),
+        (["PID|1||P1||DOE^JANE||19800101|F|ORC|NW|7"], "ORC", 2),
+        (["PID|1||P1", "ORC|NW|7|||SC||OBR|1|7"], "OBR", 3),
+        (["PID|1||P1", "ORC|NW|7", "OBR|1|7|||||CTZDS|1.2.3^100^Application^DICOM"], "ZDS", 4),
+        (["PID|1||P1", "ORC|NW|7", "ZDS|1.2.3^100^Application^DICOMORC|NW|8"], "ORC", 4),
+        (["PID|1||P1", "ORC|NW|7", "OBR|1IPC|A1^R|RP1|1.2.3|S1"], "IPC", 4),
+        (["PID|1||P1", "ORC|NW|7TQ1|1||||||2026"], "TQ1", 3),
+        (["EVN|A08PID|1||P1^^^H||DOE"], "PID", 2),
+    ],
+)
+def test_a_glued_segment_refuses_the_message_with_its_line(lines: list[str], where: str, number: int) -> None:
+    with pytest.raises(NotReadable, match=f"line {number}: ") as caught:
+        read(MSH, *lines)
+    assert (caught.value.where, caught.value.code) == (f"{where} line {number}", "hl7-segment-sequence")
+    assert location_of(caught.value.where) == f"{where}^1"
+
+
+def test_a_glued_segment_without_which_no_order_is_lost_is_told() -> None:
+    m = read(MSH, "PID|1||P1", "ORC|NW|7", "OBR|1|7NTE|1||look")
+    assert "line 4: it looks as if a segment NTE were glued to the OBR" in m.warnings
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["OBX|1|ST|x||RAPID|||F", "PV1|1|O|EPIC|x|1.2.3", "NTE|1||see ORC|x", "OBX|1|ST|x||CUPID||1^2", "ERR|ORC^1^2|OBR"],
+)
+def test_a_value_that_only_ends_like_a_segment_s_name_is_a_value(line: str) -> None:
+    assert read(MSH, "PID|1||P1", line).warnings == ()
+
+
+@pytest.mark.parametrize("junk", ["-- end of message --", "</hl7>", "EOF"])
+def test_junk_behind_a_uid_or_an_ae_title_is_left_out(junk: str) -> None:
+    m = read(MSH, "ORC|NW|7", "ZDS|1.2.3", junk)
+    assert m.get("ZDS", 1) == "1.2.3"
+    assert m.warnings == ("line 4 is not a segment, and no part of the ZDS before it: left out",)
+    assert read(MSH, "ORC|NW|7", "IPC|A|RP|1.2|S1|CT||||CT1", junk).get("IPC", 9) == "CT1"
+
+
+def test_a_uid_that_is_wrapped_is_not_made_whole_by_guess() -> None:
+    assert read(MSH, "ORC|NW|7", "ZDS|1.2.3", "4.5^100").get("ZDS", 1) == "1.2.3\n4.5"
+    assert read(MSH, "ORC|NW|7", "ZDS|1.2.3^100^", "Application^DICOM").get("ZDS", 1, 3) == "Application"
+
+
+def test_many_false_traces_of_glued_segments_cost_no_more_than_their_length() -> None:
+    read(MSH, "NTE|1||" + "IPC|ORC|PID|" * 100_000)
