@@ -33,7 +33,7 @@ _CONTROL: dict[str, Action] = {
         ("OK", "CR", "DR", "HR", "XR", "UC", "UD", "UH", "UX", "RE", "PR", "CN", "SS", "SR", "RQ", "UM"),
         Action.NOTHING,
     ),
-}
+}  # fmt: skip
 
 _STATUS: dict[str, OrderStatus] = {
     "A": OrderStatus.CM,
@@ -58,7 +58,7 @@ STEP_OF_ORDER: dict[OrderStatus, StepStatus] = {
 
 GIVEN_UP = frozenset({OrderStatus.CA, OrderStatus.DC})
 ENDED = frozenset({OrderStatus.CM, OrderStatus.CA, OrderStatus.DC})
-VISIBLE = frozenset({StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY})
+VISIBLE = frozenset({StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY, StepStatus.DEPARTED})
 """Steps that a worklist shows (PS3.3 C.4.10); STARTED by the site's setting."""
 
 

@@ -37,11 +37,13 @@ class OrderStatus(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """Scheduled Procedure Step Status (0040,0020); the last three are the common extension: they only hide."""
+    """Scheduled Procedure Step Status (0040,0020): the terms of PS3.3 C.4.10; the last three are the common extension:
+    they only hide. DEPARTED: the patient was there and has gone, with the step undone."""
 
     SCHEDULED = "SCHEDULED"
     ARRIVED = "ARRIVED"
     READY = "READY"
+    DEPARTED = "DEPARTED"
     STARTED = "STARTED"
     COMPLETED = "COMPLETED"
     DISCONTINUED = "DISCONTINUED"

@@ -62,6 +62,7 @@ _WHAT: dict[str, str] = {
     "A24": "two records of one person are linked; nothing moves",
     "A37": "the link is undone",
     "A10": "patient and visit; the visit's scheduled steps become ARRIVED",
+    "A09": "patient and visit; the visit's ARRIVED steps become DEPARTED, and stay on the worklist",
     "A36": "the patient in MRG is merged into the one in PID, and the account in MRG into that in PID",
 }
 

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, exists, func, or_, select
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
+from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.worklist import WorklistEntry
@@ -97,9 +98,7 @@ _STATIONS = Prepared(
     .order_by(scheduled_station.c.position)
 )
 _DUE = Prepared(
-    select(func.count())
-    .select_from(_step)
-    .where(one_of(_step.c.status, (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)), _step.c.parked == "")
+    select(func.count()).select_from(_step).where(one_of(_step.c.status, sorted(VISIBLE)), _step.c.parked == "")
 )
 
 

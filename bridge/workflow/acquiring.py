@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import PerformedStatus
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile
@@ -106,7 +107,7 @@ class Acquiring:
             scheduled_step_id="",
         ):
             if (
-                step.status in (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY)
+                step.status in VISIBLE
                 and not performed.performed_of_study(connection, row.study_instance_uid)
                 and patients.carries(connection, step.patient_pk, header.patient_id, header.patient_issuer)
             ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
+from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER, VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import NotFound, StateConflict
@@ -75,7 +75,7 @@ class PerformedSteps:
         return patients.carries(connection, found.patient_pk, step.patient_id, step.patient_issuer)
 
     def _start(self, connection: Connection, step: Any, ae: str) -> None:
-        if step.status in (StepStatus.SCHEDULED, StepStatus.ARRIVED, StepStatus.READY):
+        if step.status in VISIBLE:
             orders.set_step_status(connection, step.id, StepStatus.STARTED)
         self._order_follows(connection, step.order_id, OrderStatus.IP, "MPPS IN PROGRESS")
         notifying.tell_progress(connection, step.order_id, self._context)

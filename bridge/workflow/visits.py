@@ -28,6 +28,11 @@ _BECOMES = {
 }
 """Events that give a patient of these classes (PV1-2) a new visit: open orders of the old one follow."""
 _ENDS = frozenset({"A03", "A11", "A38"})
+_TRACKED = {
+    "A09": (frozenset({StepStatus.ARRIVED, StepStatus.READY}), StepStatus.DEPARTED),
+    "A10": (frozenset({StepStatus.SCHEDULED, StepStatus.DEPARTED}), StepStatus.ARRIVED),
+}
+"""Where the patient is (HL7 v2.5.1 3.3.9, 3.3.10): steps of the visit in these states get another (PS3.3 C.4.10)."""
 _WAITING = frozenset({OrderStatus.SC, OrderStatus.HD})
 RENAMES = {"A41": "account", "A49": "account", "A42": "visit", "A50": "visit", "A51": "alternate"}
 """Merged or renamed within one patient: what of."""
@@ -51,8 +56,8 @@ def take_visit(connection: Connection, event: PatientEvent, patient_id: int, con
             named.append(order.id)
     if changed:
         orders.touch_steps_of_patient(connection, patient_id)
-    if event.event == "A10":
-        return [*warnings, *_arrived(connection, named, at)]
+    if event.event in _TRACKED:
+        return [*warnings, *_tracked(connection, named, event.event, at)]
     if event.event in _ENDS and named:
         warnings.append(f"open imaging orders of the visit that ended: {len(named)}, kept")
     return warnings
@@ -134,17 +139,18 @@ def _concerns(event: PatientEvent, order: Any) -> bool:
     return order.patient_class in _BECOMES.get(event.event, ()) and newer(event.occurred, order.event_at)
 
 
-def _arrived(connection: Connection, order_ids: list[int], at: datetime) -> list[str]:
-    """A10: who was expected is here (PS3.3 C.4.10 ARRIVED)."""
+def _tracked(connection: Connection, order_ids: list[int], event: str, at: datetime) -> list[str]:
+    """A10: who was expected is here. A09: who was here has gone; the step waits on, in sight of the scanners."""
+    before, after = _TRACKED[event]
     if not order_ids:
-        return ["no open imaging order of the visit: nobody is marked as arrived"]
+        return [f"no open imaging order of the visit: nobody is marked as {after.lower()}"]
     for order_id in order_ids:
-        arrived = [s for s in orders.steps_of_order(connection, order_id) if s.status == StepStatus.SCHEDULED]
-        for step in arrived:
-            orders.set_step_status(connection, step.id, StepStatus.ARRIVED)
-        if arrived:
+        found = [s for s in orders.steps_of_order(connection, order_id) if s.status in before]
+        for step in found:
+            orders.set_step_status(connection, step.id, after)
+        if found:
             status = orders.get_order(connection, order_id).status
-            orders.add_history(connection, order_id, at, "ADT A10", status, status)
+            orders.add_history(connection, order_id, at, f"ADT {event}", status, status)
     return []
 
 

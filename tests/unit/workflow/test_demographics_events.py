@@ -155,6 +155,29 @@ def test_a_patient_who_arrives_is_shown_as_arrived(house: House) -> None:
     assert len(house.worklist()) == 2
 
 
+def test_a_patient_who_leaves_again_stays_on_the_worklist_as_departed_and_may_come_back(house: House) -> None:
+    house.order(order(visit=visiting()))
+    found = []
+    for event in ("A10", "A09", "A10"):
+        tell(house, event, visit=visiting())
+        found.append(house.worklist()[0].step_status)
+    assert found == ["ARRIVED", "DEPARTED", "ARRIVED"]
+
+
+def test_a_patient_who_leaves_the_ward_has_not_been_here(house: House) -> None:
+    house.order(order(visit=visiting()))
+    tell(house, "A09", visit=visiting())
+    assert house.status_of_step() == "SCHEDULED"
+
+
+def test_a_change_of_the_order_brings_no_departed_patient_back(house: House) -> None:
+    house.order(order(visit=visiting()))
+    tell(house, "A10", visit=visiting())
+    tell(house, "A09", visit=visiting())
+    house.order(order("XO"))
+    assert house.status_of_step() == "DEPARTED"
+
+
 def test_an_arrival_without_a_known_visit_marks_nobody(house: House) -> None:
     house.order(order())
     assert tell(house, "A10")[1] == ["no open imaging order of the visit: nobody is marked as arrived"]
