@@ -18,6 +18,7 @@ from bridge.hl7.message import SEQUENCE, Message
 from bridge.hl7.read_patients import (
     PATIENT_EVENTS,
     check_length,
+    check_names,
     check_one_patient,
     check_words,
     read_patient,
@@ -153,6 +154,7 @@ def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[s
         warnings.append(f"order group {number} is no imaging order ({not_imaging.paths[0][0]}): nothing is created")
         return None
     order = mappings.order.apply(source, warnings)
+    check_names(source, mappings, warnings)
     control = order.kept("control").upper()
     if action_of(control) is None:
         raise BadValue("not an order control code of table 0119", where="ORC-1", code="table-value")

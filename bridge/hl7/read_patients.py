@@ -12,6 +12,7 @@ from bridge.errors import MissingField, NotReadable, TooLarge
 from bridge.hl7.message import SEQUENCE, Message
 from bridge.mapping import Mappings
 from bridge.mapping.apply import Values
+from bridge.mapping.names import may_lack_id
 from bridge.mapping.source import Focused, Repetition, Segment, Source
 from bridge.mapping.transforms import MOST_IDENTIFIERS
 
@@ -210,3 +211,19 @@ def check_words(values: Values, warnings: list[str]) -> None:
         value = values.get(name)
         if isinstance(value, str) and len(value) > most:
             warnings.append(f"{name.replace('_', ' ')} is longer than {most} characters: scanners get it shortened")
+
+
+_PROVIDERS = (("order", "requesting_physician"), ("visit", "referring_physician"))
+
+
+def check_names(source: Source, mappings: Mappings, warnings: list[str]) -> None:
+    """Doctors who may be called by their given name, because their sender leaves the id out (CN of v2.2, XCN)."""
+    for section, name in _PROVIDERS:
+        rule = getattr(mappings, section).rule(name)
+        if rule is None or rule.as_name != "provider_name":
+            continue
+        for path, _ in rule.paths:
+            if found := path.repetitions(source):
+                if may_lack_id(found[0]):
+                    warnings.append(f"{path} has letters for an id and no given name: see provider_name_without_id")
+                break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass, field
 
 from bridge.domain.identity import Identifier
@@ -23,6 +22,8 @@ _MEASURES = frozenset({"NM", "SN", "CE", "CWE", "CNE", "DT", "TM", "TS", "DTM", 
 _TAKEN_BACK = frozenset({"D", "W"})
 """OBX-11: deleted, or posted as wrong."""
 _NO_TABLE_VALUE = "table-value"
+_PDF_BEGINS = 1024
+"""Readers look for the header of a PDF so far (ISO 32000-1, annex H)."""
 
 
 def read_reports(message: Message, mappings: Mappings, warnings: list[str]) -> tuple[ReportRequest, ...]:
@@ -101,7 +102,7 @@ class _Gathered:
             warnings.append("the report holds several documents: one is kept (OBX-5)")
             return
         for one in segment.repetitions(5)[:1]:
-            self.document = _decoded(one, delimiters)
+            self.document = _decoded(one, kind, delimiters)
             self.document_type = kind or "application/octet-stream"
             if not kind:
                 warnings.append("the type of the embedded document is not known (OBX-5.3)")
@@ -171,17 +172,34 @@ def _measure(segment: Segment) -> str:
     return f"{what}: {said}" if what and said else said
 
 
-def _decoded(one: Repetition, delimiters: Delimiters) -> bytes:
-    """ED: source, type, subtype, encoding (table 0299), data. Raises BadValue: half a document is none."""
+def _decoded(one: Repetition, kind: str, delimiters: Delimiters) -> bytes:
+    """ED: source, type, subtype, encoding (table 0299), data. Raises BadValue: half a document is none, and what is no
+    PDF is not shown as one."""
     encoding = one.get(4).strip().upper()
     text = delimiters.unescape(delimiters.component.join(one.raw.split(delimiters.component or "^")[4:]))
-    try:
-        if encoding == "BASE64":
-            return base64.b64decode("".join(text.split()), validate=True)
-        if encoding == "HEX":
-            return bytes.fromhex(text)
-    except (binascii.Error, ValueError):
-        raise BadValue("the embedded document does not decode", where="OBX-5.5") from None
-    if encoding not in ("A", ""):
+    if encoding in ("", "A"):
+        data = _without_encoding(text, kind)
+    elif encoding in ("BASE64", "HEX"):
+        try:
+            data = _base64(text) if encoding == "BASE64" else bytes.fromhex(text)
+        except ValueError:
+            raise BadValue("the embedded document does not decode", where="OBX-5.5") from None
+    else:
         raise BadValue("not an encoding of table 0299", where="OBX-5.4", code=_NO_TABLE_VALUE)
-    return text.encode()
+    if kind == "application/pdf" and b"%PDF-" not in data[:_PDF_BEGINS]:
+        raise BadValue("the embedded document is no PDF", where="OBX-5.5")
+    return data
+
+
+def _base64(text: str) -> bytes:
+    return base64.b64decode("".join(text.split()), validate=True)
+
+
+def _without_encoding(text: str, kind: str) -> bytes:
+    """Text is what it says. No other document can be told in plain letters: then it is Base64 that is not named so."""
+    if not kind or kind.startswith("text/"):
+        return text.encode()
+    try:
+        return _base64(text)
+    except ValueError:
+        raise BadValue("no encoding is named, and it is not Base64", where="OBX-5.4") from None

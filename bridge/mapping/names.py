@@ -87,6 +87,21 @@ def read_provider(repetitions: Sequence[Repetition]) -> PersonName | None:
     return _whole(groups)
 
 
+def read_provider_without_id(repetitions: Sequence[Repetition]) -> PersonName | None:
+    """An XCN whose sender leaves the id out and begins with the family name; the first person."""
+    group = _group(repetitions[0].values()[:5])
+    return PersonName(group) if group else None
+
+
+def may_lack_id(repetition: Repetition) -> bool:
+    """Whether an XCN looks like `SMITH^JOHN`: letters for an id, and no given name. Nobody can tell it from the login
+    of a doctor whose given name is left out."""
+    values = repetition.values()
+    first = values[0].strip()
+    lettered = any(letter.isalpha() for letter in first) and not any(letter.isdigit() for letter in first)
+    return lettered and bool(_at(values, 2)) and not _at(values, 3)
+
+
 def read_cn(repetitions: Sequence[Repetition]) -> PersonName | None:
     """The CN inside an NDL (OBR-32 to OBR-35): subcomponents of component 1, or an XCN as old senders do."""
     if not repetitions:

@@ -359,6 +359,7 @@ TRANSFORMS: dict[str, Transform] = {
     "code_texts": Transform(Kind.TEXTS, _code_texts, gather=_every),
     "person_name": Transform(Kind.NAME, _person(names.read_person)),
     "provider_name": Transform(Kind.NAME, _person(names.read_provider)),
+    "provider_name_without_id": Transform(Kind.NAME, _person(names.read_provider_without_id)),
     "cn_name": Transform(Kind.NAME, _person(names.read_cn)),
     "patient_identifiers": Transform(Kind.IDENTIFIERS, _patient_identifiers),
     "other_identifiers": Transform(Kind.IDENTIFIERS, _other_identifiers),

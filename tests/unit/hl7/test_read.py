@@ -450,3 +450,25 @@ def test_prior_results_of_omg_are_told_and_not_read() -> None:
         "OBX|1|TX|1||seen before",
     )
     assert len(reading.orders) == 1 and "1 results of earlier orders (a PID of their own): not read" in reading.warnings
+
+
+# A doctor whose sender leaves the id out
+
+LACKS_ID = "OBR-16 has letters for an id and no given name: see provider_name_without_id"
+
+
+@pytest.mark.parametrize(
+    ("sent", "doubtful"),
+    [
+        ("SMITH^JOHN", True),
+        ("DR SMITH^JOHN", True),
+        ("^SMITH^JOHN", False),
+        ("4711^SMITH", False),
+        ("JS7^SMITH", False),
+        ("JSMITH^SMITH^JOHN", False),
+        ("SMITH", False),
+    ],
+)
+def test_a_doctor_who_may_be_called_by_the_given_name_is_told_of(sent: str, doubtful: bool) -> None:
+    reading = read(MSH, PID, "ORC|NW|PL-1", segment("OBR", f4="P1^Chest^99H", f16=sent, f24="CT"))
+    assert (LACKS_ID in reading.warnings) == doubtful

@@ -129,6 +129,10 @@ def test_a_laboratory_result_is_no_report_of_images() -> None:
         ((OBR,), "PID-3"),
         ((PID, OBR, "OBX|1|ED|PDF||^AP^PDF^Base64^%%%"), "OBX-5.5"),
         ((PID, OBR, "OBX|1|ED|PDF||^AP^PDF^Rot13^abc"), "OBX-5.4"),
+        ((PID, OBR, "OBX|1|ED|PDF||^AP^PDF^^%%%"), "OBX-5.4"),
+        ((PID, OBR, "OBX|1|ED|PDF||^AP^JPEG^A^%%%"), "OBX-5.4"),
+        ((PID, OBR, "OBX|1|ED|PDF||^AP^PDF^^dGV4dA=="), "OBX-5.5"),
+        ((PID, OBR, "OBX|1|ED|PDF||^AP^PDF^Base64^dGV4dA=="), "OBX-5.5"),
     ],
 )
 def test_what_makes_no_report_is_refused_at_its_field(lines: tuple[str, ...], where: str) -> None:
@@ -136,12 +140,23 @@ def test_what_makes_no_report_is_refused_at_its_field(lines: tuple[str, ...], wh
 
 
 def test_of_several_documents_the_pdf_is_kept_and_the_rest_is_told() -> None:
-    picture, paper = (base64.b64encode(b).decode() for b in (b"jpeg", b"%PDF"))
+    picture, paper = (base64.b64encode(b).decode() for b in (b"jpeg", b"%PDF-"))
     sent = (("JPEG", picture), ("PDF", paper), ("JPEG", picture))
     lines = [f"OBX|{n}|ED|D||^AP^{kind}^Base64^{data}" for n, (kind, data) in enumerate(sent, 1)]
     found = read(MSH, PID, OBR, *lines)
-    assert found.reports[0].document == b"%PDF"
+    assert found.reports[0].document == b"%PDF-"
     assert found.warnings == ("the report holds several documents: one is kept (OBX-5)",)
+
+
+@pytest.mark.parametrize("encoding", ["", "A"])
+def test_a_pdf_whose_encoding_is_not_named_is_read_from_its_base64(encoding: str) -> None:
+    paper = base64.b64encode(b"%PDF-1.7 ...").decode()
+    found = report(f"OBX|1|ED|PDF||^AP^PDF^{encoding}^{paper}")
+    assert (found.document, found.document_type) == (b"%PDF-1.7 ...", "application/pdf")
+
+
+def test_a_text_whose_encoding_is_not_named_is_text() -> None:
+    assert report("OBX|1|ED|T||^TEXT^PLAIN^^abcd").document == b"abcd"
 
 
 def test_a_document_that_is_only_pointed_at_is_told() -> None:

@@ -285,3 +285,9 @@ def test_the_meaning_of_a_code_is_not_cut_either() -> None:
 
 def test_a_path_that_names_a_subcomponent_has_that_alone() -> None:
     assert take("text", "OBX-3.1.2", "OBX|1|TX|11502-2&IMP^x") == "IMP"
+
+
+def test_a_site_may_say_that_its_doctors_have_no_id() -> None:
+    assert take("provider_name_without_id", "PV1-8", "PV1|1|O||||||SMITH^JOHN^A^JR^DR") == PersonName(
+        "SMITH^JOHN^A^DR^JR"
+    )
