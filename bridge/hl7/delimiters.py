@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bridge.errors import NotReadable
-from bridge.hl7.charset import ASCII, CharacterSet
+from bridge.hl7.charset import ASCII, CharacterSet, Switched
 
-# A peer may ask for blank lines and skipped columns; more than a page of them is an attack.
+# A peer may ask for blank lines and skipped columns, and switch sets; more than a page of it is an attack.
 _MOST_LINES = 20
 _MOST_COLUMNS = 80
+_MOST_SWITCHES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Delimiters:
         mark = self.escape
         if not mark or mark not in value:
             return value
+        switched = self._follow(value)
+        if switched is not None:
+            return switched
         pieces = value.split(mark)
         out, at, last = [pieces[0]], 1, len(pieces) - 1
         meanings = self._marks()
@@ -75,16 +79,56 @@ class Delimiters:
         return bool(self.escape) and _doubtful(self.escape).search(text) is not None
 
     def unread_escapes(self, text: str) -> Iterator[str]:
-        """A word for each escape that stays literal: `\\C`, `\\M`, `\\Z` and `\\X` that does not decode."""
-        if self.may_keep_escapes(text):
-            kept = self.escape + "%s" + self.escape
-            pieces, at = text.split(self.escape), 1
-            while at < len(pieces) - 1:
-                body = pieces[at]
-                escape = (len(body) == 1 and body in "FSTREPHN") or _BODY.fullmatch(body)
-                if escape and body[0] in "CMZX" and (body[0] != "X" or self._longer(body) == kept % body):
+        """A word for each escape that stays literal: `\\Z`, and `\\C`, `\\M` and `\\X` that do not decode."""
+        if not self.may_keep_escapes(text):
+            return
+        marks = self.field + self.repetition + self.component + self.subcomponent
+        for value in re.split(f"[{re.escape(marks)}]", text):
+            if self.escape not in value:
+                continue
+            followed = self._follow(value)
+            for body, _ in self._cut(value):
+                if body and self._is_kept(body, followed):
                     yield f"an escape that is not read was kept: {body[0]}"
-                at += 2 if escape else 1
+
+    def _is_kept(self, body: str, followed: str | None) -> bool:
+        """Whether an escape stands in the text as it came; `followed` is its value when sets are switched in it."""
+        literal = self.escape + body + self.escape
+        if body[0] == "X":
+            return self._longer(body) == literal and (followed is None or literal in followed)
+        return body[0] == "Z" or (body[0] in "CM" and followed is None)
+
+    def _cut(self, value: str) -> Iterator[tuple[str, str]]:
+        """The escapes of a value, each with the text behind it; the first, and a mark that is none, have ''."""
+        pieces, at = value.split(self.escape), 1
+        last = len(pieces) - 1
+        yield "", pieces[0]
+        while at <= last:
+            body = pieces[at]
+            if at < last and body and ((len(body) == 1 and body in "FSTREPHN") or _BODY.fullmatch(body)):
+                yield body, pieces[at + 1]
+                at += 2
+            else:
+                yield "", self.escape + body
+                at += 1
+
+    def _follow(self, value: str) -> str | None:
+        """The value as its `\\C..\\` and `\\M..\\` switch sets (2.7.2, 2.7.3); None when it has none, or one that
+        spells no designation that we know, or text that is not in the set: half understood would be misread."""
+        switches = value.count(self.escape + "C") + value.count(self.escape + "M")
+        if not 0 < switches <= _MOST_SWITCHES:
+            return None
+        text, followed, meanings = Switched(self.characters), False, self._marks()
+        for body, behind in self._cut(value):
+            if body.startswith(("C", "M")):
+                if not text.designate(body[0] == "M", body[1:]):
+                    return None
+                followed = True
+            elif body:
+                meaning = (meanings[body] if body in meanings else self._longer(body)) or ""
+                text.add(meaning, body[1:] if body[0] == "X" else "")
+            text.add(behind)
+        return text.whole() if followed else None
 
     def _marks(self) -> dict[str, str | None]:
         # A message that does without subcomponents may still escape the usual character.

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from bridge import app
 from bridge.clock import ManualClock, SystemClock
-from bridge.config import Feed, Hl7, IssuerSetting
+from bridge.config import Feed, Hl7, IssuerSetting, Settings
 from bridge.hl7.ack import Acknowledgement, read_ack
 from bridge.hl7.message import Message
 from bridge.hl7.mllp import Frame, FrameReader, write_frame
@@ -106,7 +106,7 @@ class FeedSite:
 
     def __init__(self, folder: Path, **feed: Any) -> None:
         self.feed = Feed(name="ris", port=0, **feed)
-        self.settings = settings(folder, hl7=Hl7(feed=(self.feed,)), issuer=ISSUERS)
+        self.settings = self.make_settings(folder, hl7=Hl7(feed=(self.feed,)))
         if not (folder / "bridge.db").exists():
             (folder / "bridge.db").write_bytes(new_database())
         self.database = Database("", folder, on_broken=lambda: None)
@@ -116,6 +116,9 @@ class FeedSite:
         self.receiver = FeedReceiver(self.feed, self.mappings, Intake(self.context), SystemClock())
         self.receiver.listener.start()
         self._senders: list[Sender] = []
+
+    def make_settings(self, folder: Path, **changes: Any) -> Settings:
+        return settings(folder, **changes, issuer=ISSUERS)
 
     def rows(self, table: str) -> list[Any]:
         with self.database.read() as connection:
@@ -162,6 +165,14 @@ def feed_site(folder: Path, **feed: Any) -> Iterator[FeedSite]:
 
 def codes(acks: list[bytes]) -> list[str]:
     return [read_ack(ack).code.value for ack in acks]
+
+
+def take(site: FeedSite, *raws: bytes) -> list[str]:
+    """Messages on a connection that then ends, and the codes of their answers."""
+    sender = site.connect()
+    answers = [codes(sender.say(raw))[0] for raw in raws]
+    sender.close()
+    return answers
 
 
 def error(ack: Message) -> tuple[str, str, str]:

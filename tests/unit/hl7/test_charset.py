@@ -104,6 +104,24 @@ def test_bytes_outside_the_declared_set_are_refused_and_never_replaced(codes: li
     assert (caught.value.where, caught.value.code) == ("MSH-18", "hl7-charset")
 
 
+@pytest.mark.parametrize("code", ["8859/1", "8859/9", "8859/15"])
+@pytest.mark.parametrize("name", ["Müller", "Émilie", "Œuvre", "山田", "Ørsted", "Πέτρος"])
+def test_utf_8_that_is_said_to_be_latin_is_refused(code: str, name: str) -> None:
+    with pytest.raises(NotReadable) as caught:
+        read_character_set([code]).check(b"PID|" + name.encode())
+    assert (caught.value.where, caught.value.code) == ("MSH-18", "hl7-charset")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [("8859/1", "Müller"), ("8859/1", "à\xa0«\xa0Émilie\xa0»"), ("8859/2", "ZIÓŁKOWSKI"), ("8859/5", "ТАТА"),
+     ("UNICODE UTF-8", "Müller"), ("8859/1", "plain")],
+)  # fmt: skip
+def test_what_the_declared_set_may_well_say_is_not_taken_for_utf_8(code: str, text: str) -> None:
+    found = read_character_set([code])
+    found.check(text.encode(found.codec))
+
+
 @pytest.mark.parametrize(
     "codes",
     [

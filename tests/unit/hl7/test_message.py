@@ -136,8 +136,74 @@ def test_any_text_escaped_by_the_book_comes_back(text: str) -> None:
 
 
 def test_escapes_that_are_not_read_are_reported_without_their_content() -> None:
-    m = read(MSH, r"PID|\C2842\Yamada \Zx\ \XFF\ ")
+    m = read(MSH, r"PID|\C2899\Yamada|\Zx\ \XFF\ |\C2842\Yamada")
     assert m.warnings == tuple(f"line 2 (PID): an escape that is not read was kept: {x}" for x in "CZX")
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent", "meant"),
+    [
+        # 2.7.2: the designations of ISO 2022 without their ESC, wherever text may stand; PS3.5 H.3 has the names.
+        ("", "/M2442/;3ED/C2842/ Yamada", "山田 Yamada"),
+        ("ISO IR6~ISO IR87", "/M2442/B@O:", "太郎"),
+        ("", "/M242844/0!/C2842//F/", "丂|"),
+        ("", "/M242843/1h/C2842/", "김"),
+        ("", "/M242943//XB1E8/", "김"),
+        ("", "/C2849/TO@/C284A/ Yamada", "ﾔﾏﾀ Yamada"),
+        ("8859/1", "Mü/C2D46/Äé/C2D41/Mü", "MüΔιMü"),
+        ("UNICODE UTF-8", "Mü/M2442/;3ED/C2842/Mü", "Mü山田Mü"),
+        # The codes of a character may be those of a delimiter, and are then escaped like one.
+        ("", "/M2442/P/S//C2842/^", "俐"),
+        ("", "/M2442/P/X5E//C2842/^", "俐"),
+        ("", "/M2442/;3ED/.br/;3ED/C2842/", "山田\n山田"),
+    ],
+)  # fmt: skip
+def test_a_switch_to_a_known_set_is_followed(declared: str, sent: str, meant: str) -> None:
+    """A slash stands for the escape character."""
+    sent = sent.replace("/", "\\")
+    encoding = {"8859/1": "iso8859_1"}.get(declared, "utf-8")
+    m = Message.read(f"{MSH}||{declared}\rPID|{sent}\r".encode(encoding))
+    assert (m.get("PID", 1), m.warnings) == (meant, ())
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent"),
+    [
+        ("", "/M2442/;3E/C2842/ half a character"),
+        ("", "/M2499/;3ED/C2842/ no such set"),
+        ("", "/M2842/x several bytes said of one"),
+        ("", "/C2442/x one byte said of several"),
+        ("", "/M24420/;3ED odd hexadecimal"),
+        ("UNICODE UTF-8", "/C2D46/Äé high codes in UTF-8 are gone"),
+        ("UNICODE UTF-8", "/M2442/ü no such code"),
+        ("", "/M2442/;3ED/C2842/" * 501),
+    ],
+)
+def test_a_switch_that_cannot_be_followed_whole_leaves_its_value_as_it_came(declared: str, sent: str) -> None:
+    sent = sent.replace("/", "\\")
+    m = read(f"{MSH}||{declared}", f"PID|{sent}|A")
+    assert (m.get("PID", 1), m.get("PID", 2)) == (sent, "A")
+    assert "an escape that is not read was kept" in m.warnings[0]
+
+
+def test_a_switch_ends_with_its_value() -> None:
+    first = read(MSH, r"PID|\M2442\;3ED^;3ED&\M2442\;3ED&;3ED~;3ED").repetitions("PID", 1)
+    assert [first[0].get(1), first[0].get(2), first[0].get(2, 2), first[0].get(2, 3), first[1].text] == [
+        "山田", ";3ED", "山田", ";3ED", ";3ED",
+    ]  # fmt: skip
+
+
+@given(st.text(alphabet=st.characters(codec="iso2022_jp", categories=("Lo", "Ll", "Lu")), min_size=1, max_size=30))
+def test_japanese_told_by_switches_is_what_pythons_own_codec_wrote(text: str) -> None:
+    names = {"|": "F", "^": "S", "&": "T", "~": "R", "\\": "E"}
+    switches = {"$B": "M2442", "(B": "C2842", "(J": "C284A", "$@": "M2440"}
+    raw, out, at = text.encode("iso2022_jp").decode("ascii"), "", 0
+    while at < len(raw):
+        if raw[at] == "\x1b":
+            out, at = f"{out}\\{switches[raw[at + 1 : at + 3]]}\\", at + 3
+        else:
+            out, at = out + (f"\\{names[raw[at]]}\\" if raw[at] in names else raw[at]), at + 1
+    assert read(MSH, f"PID|{out}").get("PID", 1) == text
 
 
 def test_other_delimiters_are_the_senders_right() -> None:
