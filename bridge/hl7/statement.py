@@ -22,13 +22,14 @@ from bridge.hl7.ack import BY_CLASS, BY_CODE, MEANINGS, AckCode, Level, answers
 from bridge.hl7.listener import ListenerLimits
 from bridge.hl7.mllp import CR, END, START
 from bridge.hl7.read import MOST_STEPS, ORDER_EVENTS, ORDER_TYPES, REPORT_EVENTS
-from bridge.hl7.read_patients import MERGES, PATIENT_EVENTS, SUBORDINATE, VISITS
+from bridge.hl7.read_patients import MERGES, MOST_PAIRS, PATIENT_EVENTS, SUBORDINATE, VISITS
 from bridge.hl7.read_results import _MEASURES, _TAKEN_BACK, _TEXTS
 from bridge.hl7.read_schedule import MOST_SLOTS
 from bridge.hl7.statement_out import code, lines_out, table
 from bridge.hl7.tls import CIPHERS
 from bridge.mapping import Mappings
 from bridge.mapping.apply import Rule, Section
+from bridge.mapping.transforms import MOST_IDENTIFIERS
 from bridge.workflow.visits import RENAMES
 
 STRUCTURES = {
@@ -319,6 +320,8 @@ def _limits(feed: Feed) -> list[str]:
             ("one message", f"{feed.max_message_bytes} bytes", code("max_message_bytes")),
             ("steps in one order message", str(MOST_STEPS), ""),
             ("orders or services in one appointment", str(MOST_SLOTS), ""),
+            ("identifiers in PID-3, in MRG-1", str(MOST_IDENTIFIERS), ""),
+            ("patients in one merge message", str(MOST_PAIRS), ""),
             ("connections of a feed", str(feed.max_connections), code("max_connections")),
             ("connections of an address", str(feed.max_connections_per_address), code("max_connections_per_address")),
             ("messages a second of an address (0: any)", f"{feed.max_messages_per_second:g}",

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from bridge.cli import main
 from bridge.cli_review import render_reviews
 from bridge.domain.message import Reading
+from bridge.domain.patient import PersonName
 from bridge.errors import MissingField, RemoteRefused
 from bridge.store import review
 from bridge.workflow.publishing import Publisher
@@ -55,6 +56,25 @@ def dead(house: House) -> str:
     (row,) = house.rows("publication")
     assert row.state == "dead"
     return str(row.id)
+
+
+# -- accepting ----------------------------------------------------------------------------------------------------
+
+
+def test_a_message_of_the_same_person_after_all_is_accepted_and_the_next_step_is_told(
+    house: House, prompt: Prompt
+) -> None:
+    house.order(order())
+    somebody = who(JANE, name=PersonName("ROE^ANN"), birth_date="19700707", sex="O")
+    house.order(order(placer="P2", accession="A2", uid="1.2.4", patient=somebody))
+    (entry,) = house.read(review.open_reviews)
+    found = prompt("review", "accept", str(entry["id"]), "--reason", "married")
+    assert (found.exit_code, found.output) == (0, "accepted; now: bridge messages replay 2 --yes\n")
+    assert house.reviews() == set()
+
+
+def test_another_entry_is_not_accepted(house: House, prompt: Prompt) -> None:
+    assert prompt("review", "accept", refused(house), "--reason", "so be it").exit_code == 1
 
 
 # -- closing ------------------------------------------------------------------------------------------------------
