@@ -49,6 +49,13 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "order-conflict": {
         "order-of-another-patient": "a message moves a known order to another patient: not done",
         "order-numbers-of-two-orders": "placer and filler number belong to two orders",
+        "accession-numbers-of-two-exams": "another exam comes with another accession number under one order: not taken",
+        "accession-number-in-use": "its sender told a number after a device had used the one made here: that stays",
+        "groups-contradict": "one message both ends and changes an order: nothing of it was done",
+        "exam-unclear": "a message names none of several exams by an id, and could mean more than one: not applied",
+        "step-unclear": "a message names none of several steps by an id, and could mean more than one: not applied",
+        "replaced-too-late": "it was replaced when it had begun or ended: both it and its replacement stand",
+        "filler-reports-an-error": "the filler reports an error with it (ORC-5 ER)",
     },
     "appointment-conflict": {
         "appointment-of-another-patient": "an appointment names an order of another patient: not applied",

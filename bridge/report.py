@@ -187,6 +187,13 @@ def check(config: Path) -> tuple[list[str], list[str]]:
     notes.append("viewer installed" if manifest else "viewer not installed: run `bridge viewer install`")
     if not settings.station:
         notes.append("no [[station]] row: every order without a station of its own will be parked")
+    if settings.filling.accession_number != "none" and not any(
+        {"accepted", "numbered"} & d.events for d in settings.hl7.destination
+    ):
+        notes.append(
+            "filling.accession_number makes numbers that nobody is told: no [[hl7.destination]] has "
+            '"accepted" or "numbered" among its events'
+        )
     return faults, notes
 
 

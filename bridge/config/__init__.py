@@ -28,6 +28,7 @@ from bridge.config.dicom import (
     Worklist,
 )
 from bridge.config.fhir import Ehr
+from bridge.config.filling import Filling
 from bridge.config.hl7 import Destination, Feed, Hl7, Sender
 from bridge.config.site import DatabaseSettings, Defaults, IssuerSetting, Log, Patients, Site
 from bridge.config.watching import Alarms, Day, FeedAlarms, Hours, MetricsSetting
@@ -51,6 +52,7 @@ __all__ = [
     "Ehr",
     "Feed",
     "FeedAlarms",
+    "Filling",
     "Hl7",
     "Hours",
     "IssuerSetting",
@@ -89,6 +91,7 @@ class Settings(Section):
     database: DatabaseSettings = DatabaseSettings()
     hl7: Hl7 = Hl7()
     station: tuple[Station, ...] = ()
+    filling: Filling = Filling()
     dicom: Dicom = Dicom()
     worklist: Worklist = Worklist()
     storage: Storage = Storage()
@@ -108,6 +111,9 @@ class Settings(Section):
                 raise ValueError(f"two [[{what}]] have the same name")
         if unknown := {f.name for f in self.alarms.feed} - {f.name for f in self.hl7.feed}:
             raise ValueError(f"[[alarms.feed]] names no feed: {', '.join(sorted(unknown))}")
+        if self.filling.study_instance_uid == "derived" and self.site.name == Site().name:
+            # Two hospitals may count their orders alike; a UID is one in the world.
+            raise ValueError('filling.study_instance_uid = "derived" needs a site.name of its own')
         return self
 
     @property

@@ -111,18 +111,38 @@ class Feed(Section):
 
 
 class Destination(Section):
+Event = Literal[
+    "started",
+    "completed",
+    "discontinued",
+    "numbered",
+    "accepted",
+    "status",
+    "cancelled",
+    "cancel-refused",
+    "stopped",
+    "stop-refused",
+    "held",
+    "hold-refused",
+    "released",
+    "release-refused",
+    "replaced",
+    "replace-refused",
+    "changed",
+    "change-refused",
+]
+
+
     """Where HL7 messages of ours go: one strict queue. `events` are what it is told; [] queues nothing.
 
-    `events`: started, completed, discontinued (order status); accepted (an order was taken), cancelled,
-    cancel-refused (answers to a placer). `placers` are issuers of placer numbers; () = every order.
+    `events`: started, completed, discontinued (order status); numbered (an accession number was made here); the others
+    answer a placer. `placers` are issuers of placer numbers; () = every order.
     """
 
     name: str = Field(min_length=1)
     host: str = "127.0.0.1"
     port: Port
-    events: frozenset[Literal["started", "completed", "discontinued", "accepted", "cancelled", "cancel-refused"]] = (
-        frozenset()
-    )
+    events: frozenset[Event] = frozenset()
     message: Literal["ORM^O01", "OMG^O19", "OMI^O23"] = "ORM^O01"
     placers: tuple[str, ...] = ()
     sending_application: str = "IMAGING_BRIDGE"

@@ -13,7 +13,7 @@ from bridge.domain.identity import Identifier, Issuers
 from bridge.domain.patient import PersonName
 from bridge.hl7.message import Message
 from bridge.hl7.write import CONTROL, FORMS, SEX, STATUS, write_telling
-from bridge.workflow.notifying import PROGRESS, Telling, ToldProcedure
+from bridge.workflow.notifying import UNASKED, Telling, ToldProcedure
 
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -63,8 +63,10 @@ def _events() -> list[tuple[str, ...]]:
     discontinued = f"{' / '.join(_choices('discontinued_status'))} (`discontinued_status`)"
     return [
         (
-            code(event), "status" if event in PROGRESS else "answer", CONTROL[event],
-            discontinued if event == "discontinued" else STATUS.get(event, ""),
+            code(event), "status" if event in UNASKED else "answer", CONTROL[event],
+            {"discontinued": discontinued, "stopped": discontinued, "status": "the order's"}.get(
+                event, STATUS.get(event, "")
+            ),
         )
         for event in told
     ]  # fmt: skip
@@ -98,7 +100,7 @@ def _everything(event: str) -> Telling:
     return Telling(
         event=event,
         at=_AT,
-        answers="" if event in PROGRESS else "1",
+        answers="" if event in UNASKED else "1",
         placer=Identifier("1", "EHR"),
         filler=Identifier("2", "RIS"),
         accession=Identifier("3", "RIS"),

@@ -1,4 +1,4 @@
-"""An order's status and a filler's answers as HL7 messages (hl7-to-mwl: ORC-1 SC with ORC-5 IP, CM, DC; OK, CR, UC).
+"""An order's status and a filler's answers as HL7 messages (HL7 v2.5.1 4.5.1: ORC-1 SC with ORC-5; OK, CR, UC ...).
 
 `write_telling` is pure: the same telling, destination, control id and time give the same bytes. It takes tens of
 milliseconds (hl7apy builds and judges), so it never runs on an acknowledgement path nor under the writer's lock.
@@ -22,13 +22,25 @@ from bridge.workflow.notifying import Telling, ToldProcedure
 CONTROL = {
     **dict.fromkeys(("started", "completed", "discontinued"), "SC"),
     "accepted": "OK",
+    "numbered": "XX",
+    "status": "SR",
     "cancelled": "CR",
     "cancel-refused": "UC",
+    "stopped": "DR",
+    "stop-refused": "UD",
+    "held": "HR",
+    "hold-refused": "UH",
+    "released": "OR",
+    "release-refused": "UR",
+    "replaced": "RQ",
+    "replace-refused": "UM",
+    "changed": "XR",
+    "change-refused": "UX",
 }
 """What we tell -> ORC-1 (table 0119)."""
-STATUS = {"started": "IP", "completed": "CM", "cancelled": "CA"}
-"""What we tell -> ORC-5 (table 0038); a discontinued order's is the destination's setting. An accepted one's stays
-empty: it may still be parked here, so it is not said to be scheduled."""
+STATUS = {"started": "IP", "completed": "CM", "cancelled": "CA", "held": "HD", "replaced": "RP"}
+"""What we tell -> ORC-5 (table 0038); a discontinued order's is the destination's setting. That of an order accepted,
+changed or released stays empty: it may still be parked here, so it is not said to be scheduled."""
 FORMS = {
     "ORM^O01": ("2.3.1", "ORM^O01", "ORM_O01", "ORR^O02", "ORR_O02"),
     "OMG^O19": ("2.5.1", "OMG^O19^OMG_O19", "OMG_O19", "ORG^O20^ORG_O20", "ORG_O20"),
@@ -110,7 +122,8 @@ def _pid(telling: Telling, issuers: Issuers) -> str:
 
 
 def _orc(telling: Telling, destination: Destination, issuers: Issuers, zone: ZoneInfo) -> str:
-    status = destination.discontinued_status if telling.event == "discontinued" else STATUS.get(telling.event, "")
+    given_up = telling.event in ("discontinued", "stopped") or telling.status == "DC"
+    status = destination.discontinued_status if given_up else telling.status or STATUS.get(telling.event, "")
     return _segment("ORC", {
         1: CONTROL[telling.event], 2: _ei(telling.placer, issuers), 3: _ei(telling.filler, issuers), 5: status,
         9: _time(telling.at, zone),

@@ -40,6 +40,7 @@ class OrderRow:
     filler: Identifier | None
     accession: Identifier | None
     accession_told: str
+    accession_made: bool
     department: str
     patient_class: str
 
@@ -59,6 +60,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.accession_told,
     imaging_order.c.department,
     imaging_order.c.patient_class,
+    imaging_order.c.accession_made,
 )
 _BY_NUMBERS = Prepared(
     select(*_ORDER_COLUMNS).where(
@@ -170,6 +172,7 @@ def _order(row: Any) -> OrderRow:
         row.department,
         row.patient_class,
     )
+        row.accession_made,
 
 
 def find_order(connection: Connection, placer: Identifier | None, filler: Identifier | None) -> list[OrderRow]:
@@ -334,6 +337,50 @@ _EVENTS = Prepared(select(order_event).where(order_event.c.order_id == bindparam
 
 def add_event(connection: Connection, order_id: int, message_id: int | None, values: Mapping[str, Any]) -> None:
     connection.execute(_EVENT_INSERT, {**values, "order_id": order_id, "message_id": message_id})
+_HAS_ACCESSION = Prepared(
+    select(imaging_order.c.id)
+    .where(imaging_order.c.accession_number == bindparam("a"), imaging_order.c.accession_issuer == bindparam("i"))
+    .limit(1)
+)
+_STUDY_OF_ORDER = Prepared(
+    select(study.c.id)
+    .join(imaging_order, imaging_order.c.id == bindparam("o"))
+    .where(
+        or_(
+            and_(
+                study.c.accession_number == imaging_order.c.accession_told,
+                study.c.accession_issuer.in_((imaging_order.c.accession_issuer, "")),
+            ),
+            study.c.study_instance_uid.in_(
+                select(procedure.c.study_instance_uid).where(procedure.c.order_id == bindparam("o"))
+            ),
+        )
+    )
+    .limit(1)
+)
+_PERFORMED_OF_ORDER = Prepared(
+    select(performed_reference.c.id)
+    .where(
+        performed_reference.c.study_instance_uid.in_(
+            select(procedure.c.study_instance_uid).where(procedure.c.order_id == bindparam("o"))
+        )
+    )
+    .limit(1)
+)
+
+
+def has_accession(connection: Connection, value: str, issuer: str) -> bool:
+    """Whether an order has the accession number, whole, under that issuer."""
+    return bool(connection.execute(_HAS_ACCESSION, {"a": value, "i": issuer}).first())
+
+
+def accession_used(connection: Connection, order_id: int) -> bool:
+    """Whether a device has spoken of the order, so that its accession number is on images or in an MPPS."""
+    key = {"o": order_id}
+    used = connection.execute(_STUDY_OF_ORDER, key).first() or connection.execute(_PERFORMED_OF_ORDER, key).first()
+    return bool(used)
+
+
 
 
 def forget_message(connection: Connection, message_id: int) -> None:

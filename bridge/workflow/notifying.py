@@ -28,6 +28,18 @@ from bridge.store.outbound import OutboundRow, OutboundState
 from bridge.workflow.context import Context
 
 PROGRESS = ("started", "completed", "discontinued")
+UNASKED = (*PROGRESS, "numbered")
+"""What is told without having been asked."""
+ANSWERS = {
+    "CA": ("cancelled", "cancel-refused"),
+    "DC": ("stopped", "stop-refused"),
+    "HD": ("held", "hold-refused"),
+    "RL": ("released", "release-refused"),
+    "RP": ("replaced", "replace-refused"),
+    "XO": ("changed", "change-refused"),
+}
+"""What a placer asks by ORC-1 -> what it is told when that was done, and when it was not."""
+_ORDERS = frozenset({"NW", "RO"})
 _ENDED = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED})
 _PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
 _LEASE_MARGIN = timedelta(seconds=5)
@@ -48,7 +60,8 @@ class ToldProcedure:
 @dataclass(frozen=True, slots=True)
 class Telling:
     """Everything a message says. `event` is one of `Destination.events`; `answers` is the MSH-10 of the request
-    that this answers, '' for a status of our own; `at` is when it happened (aware UTC)."""
+    that this answers, '' for a status of our own; `at` is when it happened (aware UTC); `status` is ORC-5 where it was
+    asked for."""
 
     event: str
     at: datetime
@@ -61,6 +74,7 @@ class Telling:
     birth_date: str
     sex: str
     procedures: tuple[ToldProcedure, ...]
+    status: str = ""
 
 
 _TELLING = TypeAdapter(Telling)
@@ -94,28 +108,53 @@ def tell_progress(connection: Connection, order_id: int, context: Context) -> No
 def answer_request(
     connection: Connection, order: OrderRequest, message_id: int, changed: bool, context: Context
 ) -> None:
-    """The filler's answer to a placer's NW, or to its cancel request (CA with ORC-5 empty), by what came of it."""
+    """The filler's answer to a placer's order or request (ORC-5 is empty: it asks), by what came of it."""
     if not context.settings.hl7.destination:
         return
     found = orders.find_order(connection, order.placer, order.filler)
     if len(found) != 1:
         return  # which order is meant is a person's to say, and so is the answer
     (row,) = found
-    if order.control == "NW" and changed:
-        event = "accepted"
-    elif order.control == "CA" and not order.status:
-        performed = any(s.status in _PERFORMED for s in orders.steps_of_order(connection, row.id))
-        event = "cancelled" if row.status is OrderStatus.CA and not performed else "cancel-refused"
+    if order.control in _ORDERS:
+        event = "accepted" if changed else ""
+    elif order.control == "SS":
+        event = "status"
+    elif order.control in ANSWERS and not order.status and (changed or order.control != "XO"):
+        granted, refused = ANSWERS[order.control]
+        event = granted if _granted(connection, row, order.control) else refused
     else:
         return
-    _tell(connection, row, event, outbound.control_id_of(connection, message_id), context)
+    if event:
+        _tell(connection, row, event, outbound.control_id_of(connection, message_id), context)
 
 
-def _tell(connection: Connection, order: OrderRow, event: str, answers: str, context: Context) -> None:
+def tell_numbered(connection: Connection, order: OrderRequest, context: Context) -> None:
+    """An accession number was made for the order: its owner is told, once; an answer that holds it is enough."""
+    found = orders.find_order(connection, order.placer, order.filler)
+    unless = "accepted" if order.control in _ORDERS else ""
+    if len(found) == 1:
+        _tell(connection, found[0], "numbered", "", context, unless=unless)
+
+
+def _granted(connection: Connection, row: OrderRow, control: str) -> bool:
+    """Whether the order now is what the placer asked for; what is begun is neither taken back nor changed."""
+    performed = any(s.status in _PERFORMED for s in orders.steps_of_order(connection, row.id))
+    if control in ("CA", "RP"):
+        return row.status is OrderStatus.CA and not performed
+    if control == "XO":
+        return row.status in (OrderStatus.SC, OrderStatus.HD) and not performed
+    if control == "RL":
+        return row.status in (OrderStatus.SC, OrderStatus.IP)
+    return row.status is (OrderStatus.DC if control == "DC" else OrderStatus.HD)
+
+
+def _tell(
+    connection: Connection, order: OrderRow, event: str, answers: str, context: Context, *, unless: str = ""
+) -> None:
     at, subject = context.clock.now(), f"order:{order.id}"
     facts = b""
     for destination in context.settings.hl7.destination:
-        if event not in destination.events:
+        if event not in destination.events or unless in destination.events:
             continue
         if destination.placers and (order.placer is None or order.placer.issuer not in destination.placers):
             continue
@@ -160,6 +199,7 @@ def _facts(
         patient.birth_date,
         patient.sex,
         procedures,
+        order.status if event == "status" else "",
     )
     return orjson.dumps(telling)
 

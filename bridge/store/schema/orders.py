@@ -30,6 +30,7 @@ imaging_order = Table(
     text_column("filler_issuer"),
     text_column("accession_number"),  # whole, as sent
     text_column("accession_issuer"),
+    Column("accession_made", Boolean, nullable=False, server_default=text("false")),  # by us: the owner must be told
     text_column("accession_told"),  # what scanners are told and images come back with: the number, or its alias
     Column("status", String, nullable=False),
     Column("placeholder", Boolean, nullable=False, server_default=text("false")),  # spoken of before its NW came

@@ -18,8 +18,8 @@ from bridge.domain.patient import PersonName
 from bridge.errors import BadValue
 from bridge.hl7.conformance import remarks
 from bridge.hl7.message import Message
-from bridge.hl7.write import FORMS, write_telling
-from bridge.workflow.notifying import Telling, ToldProcedure
+from bridge.hl7.write import CONTROL, FORMS, write_telling
+from bridge.workflow.notifying import UNASKED, Telling, ToldProcedure
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ISSUERS = Issuers([Issuer("ris", "RIS", "1.2.3.4", "ISO")])
@@ -28,7 +28,7 @@ TELLING = Telling(
     "started", NOON, "", Identifier("P1", "ris"), Identifier("F1", "ris"), Identifier("A1", "ris"),
     (Identifier("1001", "HOSP", "MR"),), PersonName("DOE^JANE^Q^Dr^Jr"), "19800101", "F", (PROCEDURE,),
 )  # fmt: skip
-EVENTS = ("started", "completed", "discontinued", "accepted", "cancelled", "cancel-refused")
+EVENTS = tuple(CONTROL)
 
 
 def write(telling: Telling = TELLING, **settings: Any) -> bytes:
@@ -41,7 +41,7 @@ def message(telling: Telling = TELLING, **settings: Any) -> Message:
 
 
 def told(event: str, **changes: Any) -> Telling:
-    answers = "M7" if event in ("accepted", "cancelled", "cancel-refused") else ""
+    answers = "" if event in UNASKED else "M7"
     return replace(TELLING, event=event, answers=answers, **changes)
 
 
@@ -55,6 +55,24 @@ def test_every_message_keeps_to_the_structure_of_its_version(form: Any, event: s
 def test_a_status_is_sc_with_the_orders_status(event: str, status: str) -> None:
     group = message(told(event)).order_groups()[0]
     assert (group.get("ORC", 1), group.get("ORC", 5)) == ("SC", status)
+
+
+@pytest.mark.parametrize(
+    ("event", "control", "status"),
+    [
+        ("stopped", "DR", "DC"), ("stop-refused", "UD", ""), ("held", "HR", "HD"), ("hold-refused", "UH", ""),
+        ("released", "OR", ""), ("release-refused", "UR", ""), ("replaced", "RQ", "RP"), ("replace-refused", "UM", ""),
+        ("changed", "XR", ""), ("change-refused", "UX", ""), ("numbered", "XX", ""),
+    ],
+)  # fmt: skip
+def test_each_request_of_a_placer_has_an_answer_of_its_own(event: str, control: str, status: str) -> None:
+    group = message(told(event)).order_groups()[0]
+    assert (group.get("ORC", 1), group.get("ORC", 5)) == (control, status)
+
+
+def test_a_status_that_was_asked_for_is_the_orders() -> None:
+    group = message(told("status", status="IP")).order_groups()[0]
+    assert (group.get("ORC", 1), group.get("ORC", 5)) == ("SR", "IP")
 
 
 def test_a_receiver_that_knows_discontinued_as_cd_gets_cd() -> None:

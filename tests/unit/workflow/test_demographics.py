@@ -14,7 +14,7 @@ from bridge.domain.patient import DELETED, PersonName
 from bridge.store import patients
 from bridge.workflow.identifying import MERGED
 from bridge.workflow.launching import LaunchDesk
-from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
+from tests.unit.workflow.house import JANE, JOHN, House, at, ct_step, order, who
 
 TEMP = Identifier("TMP7", "HOSP")
 USER = User("https://ehr.example.org", "dr")
@@ -187,7 +187,9 @@ def test_a_site_may_refuse_an_update_under_a_retired_number(build: Callable[...,
 def test_an_order_under_a_retired_number_says_so(house: House) -> None:
     house.adt("A40", JANE, prior=(TEMP,), name=name("DOE^JANE"), birth_date="19800101", sex="F")
     old = who(TEMP, name=name("UNKNOWN^X"), birth_date="19000101", sex="O")
-    assert house.order(order(patient=old)) == (Fate.APPLIED, [MERGED])
+    assert house.order(order(patient=old, procedure_id="RP1", steps=(ct_step(step_id="S1"),))) == (
+        Fate.APPLIED, [MERGED],
+    )  # fmt: skip
     assert house.worklist()[0].patient_name == name("DOE^JANE")
 
 

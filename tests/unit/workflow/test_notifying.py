@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from bridge.config import Destination, Hl7
+from bridge.config.filling import Filling
+from bridge.config.hl7 import Event
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Reading
 from bridge.domain.performed import ScheduledReference
@@ -19,7 +21,7 @@ from bridge.workflow import notifying
 from bridge.workflow.notifying import OutQueue, Telling, drop_outbound, read_telling, send_again
 from tests.unit.workflow.house import House, at, ct_step, order
 
-EVERYTHING = frozenset({"started", "completed", "discontinued", "accepted", "cancelled", "cancel-refused"})
+EVERYTHING = frozenset(get_args(Event))
 PLACER = Destination(name="placer", port=1, events=EVERYTHING)
 SCHEDULED = ScheduledReference("1.2.3")
 Build = Callable[..., House]
@@ -355,3 +357,80 @@ def test_an_act_that_fails_leaves_no_telling_behind(build: Build, monkeypatch: p
         house.mpps("1.1", SCHEDULED)
     assert told(house) == told_before
     assert notifying.PROGRESS[0] not in told_before
+
+
+# -- what a placer asks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "answer"),
+    [
+        ((), "DC", "stopped"),
+        ((("SC", "CM"),), "DC", "stop-refused"),
+        ((), "HD", "held"),
+        ((("SC", "IP"),), "HD", "hold-refused"),
+        ((("HD", ""),), "RL", "released"),
+        ((("OC", "CA"),), "RL", "release-refused"),
+        ((), "XO", "changed"),
+        ((("SC", "IP"),), "XO", "change-refused"),
+        ((), "RP", "replaced"),
+        ((("SC", "IP"),), "RP", "replace-refused"),
+        ((), "SS", "status"),
+    ],
+)
+def test_a_placer_hears_whether_what_it_asked_was_done(
+    build: Build, before: tuple[tuple[str, str], ...], asked: str, answer: str
+) -> None:
+    """HL7 v2.5.1 4.5.1.1, table 0119; IHE: what is begun is neither changed nor held."""
+    house = telling_house(build)
+    house.order(order(event_time=at(8)))
+    for number, (control, status) in enumerate(before):
+        house.order(order(control, status, event_time=at(9, number), steps=()))
+    heard = len(told(house))
+    house.order(order(asked, event_time=at(10)))
+    assert (told(house)[heard:], facts(house).answers) == ([answer], f"M{len(before) + 2}")
+
+
+def test_a_status_that_was_asked_for_is_the_orders_own(build: Build) -> None:
+    house = telling_house(build)
+    house.order(order())
+    house.order(order("SC", "IP", steps=()))
+    house.order(order("SS", steps=()))
+    assert (told(house)[-1], facts(house).status) == ("status", "IP")
+
+
+@pytest.mark.parametrize(("control", "status"), [("DC", "CA"), ("HD", "HD"), ("XO", "SC")])
+def test_a_filler_that_tells_a_fact_gets_no_answer(build: Build, control: str, status: str) -> None:
+    house = telling_house(build)
+    house.order(order(event_time=at(8)))
+    house.order(order(control, status, event_time=at(9)))
+    assert told(house) == ["accepted"]
+
+
+# -- numbers made here --------------------------------------------------------------------------------------------
+
+MAKING = Filling(accession_number="derived", accession_issuer="BRIDGE")
+
+
+def test_the_placer_learns_the_accession_number_that_was_made_by_its_answer(build: Build) -> None:
+    house = telling_house(build, filling=MAKING)
+    house.order(order(accession=""))
+    (entry,) = house.worklist()
+    assert (told(house), facts(house).accession) == (["accepted"], Identifier(entry.accession_number, "BRIDGE"))
+
+
+def test_the_owner_of_an_order_that_asks_for_no_answer_is_told_the_number(build: Build) -> None:
+    house = telling_house(build, filling=MAKING)
+    house.order(order("SN", accession="", placer="", filler="F1"))
+    assert (told(house), facts(house).accession) == (["numbered"], house.read(_accession))
+
+
+def test_a_resend_or_a_change_tells_the_number_no_second_time(build: Build) -> None:
+    house = telling_house(build, PLACER.model_copy(update={"events": frozenset({"numbered"})}), filling=MAKING)
+    house.order(order(accession=""))
+    house.order(order("XO", accession=""))
+    assert told(house) == ["numbered"]
+
+
+def _accession(connection: Any) -> Identifier | None:
+    return orders.find_order(connection, None, Identifier("F1", "RIS"))[0].accession

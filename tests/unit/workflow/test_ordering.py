@@ -21,7 +21,7 @@ from tests.unit.workflow.house import CT1, JOHN, House, at, ct_step, order, who
 
 
 def test_a_new_order_is_on_the_worklist_with_its_own_ids(house: House) -> None:
-    assert house.order(order()) == (Fate.APPLIED, [])
+    assert house.order(order(procedure_id="RP1", steps=(ct_step(step_id="S1"),))) == (Fate.APPLIED, [])
     (entry,) = house.worklist()
     assert (entry.accession_number, entry.study_instance_uid, entry.patient_id) == ("A1", "1.2.3", "1001")
     assert (entry.modality, entry.station_ae_titles, entry.start_date, entry.start_time) == (

@@ -242,6 +242,7 @@ def upgrade() -> None:
         sa.Column("filler_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("accession_number", sa.String(), server_default="", nullable=False),
         sa.Column("accession_issuer", sa.String(), server_default="", nullable=False),
+        sa.Column("accession_made", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("accession_told", sa.String(), server_default="", nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("placeholder", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
