@@ -10,7 +10,7 @@ from bridge.mapping.source import Repetition, Source
 
 _PATH = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9]\d?)(?:\[([1-9]\d?)\])?(?:\.([1-9]\d?)(?:\.([1-9]\d?))?)?", re.ASCII)
 
-_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,10 @@ def parts(values: list[str], first: int, count: int) -> list[str]:
 
 
 def _cleaned(value: str) -> str:
-    if not value.isprintable():
-        value = value.translate(_CONTROLS)
-    if " " in value or not value.isprintable():
-        value = one_line(value)
+    value = one_line(value)
     return "" if value == DELETED else value
 
 
 def one_line(text: str) -> str:
-    """Single blanks in place of any white space, none at the ends."""
-    # Of all white space only the blank is printable: what is so, and has no blank to spare, stays as it is.
-    if text.isprintable() and (" " not in text or ("  " not in text and text[0] != " " and text[-1] != " ")):
-        return text
-    return " ".join(text.split())
+    """A blank in place of line ends and control characters, no padding; every other character as it was sent."""
+    return (text if text.isprintable() else _CONTROLS.sub(" ", text)).strip()
