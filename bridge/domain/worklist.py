@@ -56,6 +56,10 @@ class WorklistEntry:
     protocol_codes: tuple[Code, ...]
     performing_physician: PersonName
     step_status: str
+    placer_issuer: str = ""
+    filler_issuer: str = ""
+    department: str = ""
+    patient_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -431,3 +431,18 @@ def test_an_answer_for_any_lengths_holds_what_its_vr_can() -> None:
     for element in found.iterall():
         if element.VR in MOST:
             assert all(len(value) <= MOST[element.VR] for value in str(element.value).split("\\")), element.keyword
+
+
+def test_the_authorities_of_the_order_numbers_are_told_when_asked_for() -> None:
+    of = entry(placer_order_number="P1", placer_issuer="hospital", filler_order_number="F1", filler_issuer="national")
+    found = answer(of=of, OrderPlacerIdentifierSequence=[], OrderFillerIdentifierSequence=[])
+    placer, filler = found.OrderPlacerIdentifierSequence[0], found.OrderFillerIdentifierSequence[0]
+    assert (placer.LocalNamespaceEntityID, placer.UniversalEntityID) == ("HOSP", "1.2.3.4")
+    assert filler.LocalNamespaceEntityID == "NAT"
+
+
+def test_department_and_class_of_patient_are_told_when_asked_for() -> None:
+    found = answer(
+        of=entry(department="NEURO", patient_class="I"), InstitutionalDepartmentName=None, RouteOfAdmissions=None
+    )
+    assert (found.InstitutionalDepartmentName, found.RouteOfAdmissions) == ("NEURO", "I")

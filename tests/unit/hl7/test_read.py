@@ -302,6 +302,7 @@ def test_obr_fills_the_order(field: str, sent: str, attribute: str, expected: ob
     [
         ("f19", "RP-1", "procedure_id", "RP-1"),
         ("f27", "^^^^^R", "priority", "ROUTINE"),
+        ("f5", "S", "priority", "STAT"),
         ("f30", "CART", "transport", "CART"),
         ("f31", "R05^Cough^I10", "reason", "Cough"),
     ],
