@@ -110,7 +110,6 @@ class Feed(Section):
         return "tls_certificate_file", "tls_key_file", "tls_client_ca_file", "tls_client_crl_file"
 
 
-class Destination(Section):
 Event = Literal[
     "started",
     "completed",
@@ -133,6 +132,7 @@ Event = Literal[
 ]
 
 
+class Destination(Section):
     """Where HL7 messages of ours go: one strict queue. `events` are what it is told; [] queues nothing.
 
     `events`: started, completed, discontinued (order status); numbered (an accession number was made here); the others
