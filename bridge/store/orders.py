@@ -39,8 +39,8 @@ class OrderRow:
     placer: Identifier | None
     filler: Identifier | None
     accession: Identifier | None
-    accession_told: str
     accession_made: bool
+    accession_told: str
     department: str
     patient_class: str
 
@@ -57,10 +57,10 @@ _ORDER_COLUMNS = (
     imaging_order.c.filler_issuer,
     imaging_order.c.accession_number,
     imaging_order.c.accession_issuer,
+    imaging_order.c.accession_made,
     imaging_order.c.accession_told,
     imaging_order.c.department,
     imaging_order.c.patient_class,
-    imaging_order.c.accession_made,
 )
 _BY_NUMBERS = Prepared(
     select(*_ORDER_COLUMNS).where(
@@ -168,11 +168,11 @@ def _order(row: Any) -> OrderRow:
         _identifier(row.placer_order_number, row.placer_issuer),
         _identifier(row.filler_order_number, row.filler_issuer),
         _identifier(row.accession_number, row.accession_issuer),
+        row.accession_made,
         row.accession_told,
         row.department,
         row.patient_class,
     )
-        row.accession_made,
 
 
 def find_order(connection: Connection, placer: Identifier | None, filler: Identifier | None) -> list[OrderRow]:
@@ -315,28 +315,6 @@ def study_uid_of_another(connection: Connection, study_instance_uid: str, patien
     return bool(connection.execute(_UID_OF_ANOTHER, {"uid": study_instance_uid, "p": patient_id}).scalar_one())
 
 
-def set_step_status(connection: Connection, step_id: int, status: StepStatus) -> None:
-    change_step(connection, step_id, {"status": status})
-
-
-_ORDER_OF_STEP = Prepared(
-    select(procedure.c.order_id)
-    .join(step, step.c.requested_procedure_id == procedure.c.id)
-    .where(step.c.id == bindparam("s"))
-)
-
-
-def order_of_step(connection: Connection, step_id: int) -> int:
-    return int(connection.execute(_ORDER_OF_STEP, {"s": step_id}).scalar_one())
-
-
-_EVENT_INSERT = Prepared(insert(order_event))
-_FORGET_MESSAGE = Prepared(delete(order_event).where(order_event.c.message_id == bindparam("m")))
-_EVENTS = Prepared(select(order_event).where(order_event.c.order_id == bindparam("o")).order_by(order_event.c.id))
-
-
-def add_event(connection: Connection, order_id: int, message_id: int | None, values: Mapping[str, Any]) -> None:
-    connection.execute(_EVENT_INSERT, {**values, "order_id": order_id, "message_id": message_id})
 _HAS_ACCESSION = Prepared(
     select(imaging_order.c.id)
     .where(imaging_order.c.accession_number == bindparam("a"), imaging_order.c.accession_issuer == bindparam("i"))
@@ -381,6 +359,28 @@ def accession_used(connection: Connection, order_id: int) -> bool:
     return bool(used)
 
 
+def set_step_status(connection: Connection, step_id: int, status: StepStatus) -> None:
+    change_step(connection, step_id, {"status": status})
+
+
+_ORDER_OF_STEP = Prepared(
+    select(procedure.c.order_id)
+    .join(step, step.c.requested_procedure_id == procedure.c.id)
+    .where(step.c.id == bindparam("s"))
+)
+
+
+def order_of_step(connection: Connection, step_id: int) -> int:
+    return int(connection.execute(_ORDER_OF_STEP, {"s": step_id}).scalar_one())
+
+
+_EVENT_INSERT = Prepared(insert(order_event))
+_FORGET_MESSAGE = Prepared(delete(order_event).where(order_event.c.message_id == bindparam("m")))
+_EVENTS = Prepared(select(order_event).where(order_event.c.order_id == bindparam("o")).order_by(order_event.c.id))
+
+
+def add_event(connection: Connection, order_id: int, message_id: int | None, values: Mapping[str, Any]) -> None:
+    connection.execute(_EVENT_INSERT, {**values, "order_id": order_id, "message_id": message_id})
 
 
 def forget_message(connection: Connection, message_id: int) -> None:
