@@ -328,7 +328,7 @@ def test_obr_fills_the_step(field: str, sent: str, attribute: str, expected: obj
 @pytest.mark.parametrize(
     ("field", "sent", "attribute", "expected"),
     [
-        ("f2", "PL-7^NS^1.2.3.9^ISO", "placer", Identifier("PL-7", "ISO:1.2.3.9")),
+        ("f2", "PL-7^NS^1.2.3.9^ISO", "placer", Identifier("PL-7", "NS")),
         ("f3", "FL-7", "filler", Identifier("FL-7", "ris")),
         ("f12", "7^Hopper^Grace", "requesting_physician", PersonName("Hopper^Grace")),
         ("f17", "RAD1^Radiology", "department", "Radiology"),
