@@ -145,7 +145,7 @@ TOP: dict[int, Attribute] = {
     0x00400027: Attribute("SQ", False, lambda e, i: _issuer(e.filler_issuer, i) if e.filler_order_number else []),
     0x00402016: Attribute("LO", False, lambda e, i: plain(e.placer_order_number)),
     0x00402017: Attribute("LO", False, lambda e, i: plain(e.filler_order_number)),
-    0x00403001: Attribute("LO", True, lambda e, i: ""),
+    0x00403001: Attribute("LO", True, lambda e, i: plain(e.confidentiality)),
 }
 STEP: dict[int, Attribute] = {
     0x00080060: Attribute("CS", True, lambda e, i: plain(e.modality)),

@@ -107,6 +107,7 @@ class OrderRequest:
     requesting_physician: PersonName = PersonName()
     department: str = ""
     patient_state: str = ""
+    confidentiality: str = ""
     medical_alerts: str = ""
     allergies: tuple[str, ...] = ()
     pregnancy_status: str = ""

@@ -60,6 +60,7 @@ class WorklistEntry:
     filler_issuer: str = ""
     department: str = ""
     patient_class: str = ""
+    confidentiality: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,7 @@ def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: lis
         requesting_physician=order.name("requesting_physician"),
         department=order.text("department"),
         patient_state=order.text("patient_state"),
+        confidentiality=order.text("confidentiality"),
         medical_alerts=order.text("medical_alerts"),
         allergies=order.texts("allergies"),
         pregnancy_status=order.text("pregnancy_status"),

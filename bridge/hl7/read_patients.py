@@ -198,7 +198,7 @@ def check_length(value: str, most: int, what: str, warnings: list[str]) -> None:
 
 
 _WORDS = {
-    **dict.fromkeys(("description", "reason", "transport", "medical_alerts", "patient_state"), 64),
+    **dict.fromkeys(("description", "reason", "transport", "medical_alerts", "patient_state", "confidentiality"), 64),
     "comments": 10240,
     "station_name": 16,
     "location": 16,

@@ -49,6 +49,7 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
             "requesting_physician": Kind.NAME,
             "department": Kind.TEXT,
             "patient_state": Kind.TEXT,
+            "confidentiality": Kind.TEXT,
             "medical_alerts": Kind.TEXT,
             "allergies": Kind.TEXTS,
             "pregnancy_status": Kind.TEXT,

@@ -205,6 +205,7 @@ def _order_values(order: OrderRequest) -> dict[str, Any]:
         "patient_class": order.visit.patient_class,
         "patient_location": order.visit.location,
         "patient_state": order.patient_state,
+        "confidentiality": order.confidentiality,
         "medical_alerts": order.medical_alerts,
         "pregnancy_status": order.pregnancy_status,
         "patient_weight_kg": order.patient_weight_kg,

@@ -47,6 +47,7 @@ imaging_order = Table(
     text_column("patient_class"),
     text_column("patient_location"),
     text_column("patient_state"),
+    text_column("confidentiality"),  # PV1-16
     text_column("medical_alerts"),
     Column("allergies", Json, nullable=False),
     text_column("pregnancy_status"),

@@ -259,6 +259,7 @@ def upgrade() -> None:
         sa.Column("patient_class", sa.String(), server_default="", nullable=False),
         sa.Column("patient_location", sa.String(), server_default="", nullable=False),
         sa.Column("patient_state", sa.String(), server_default="", nullable=False),
+        sa.Column("confidentiality", sa.String(), server_default="", nullable=False),
         sa.Column("medical_alerts", sa.String(), server_default="", nullable=False),
         sa.Column("allergies", bridge.store.types.Json(), nullable=False),
         sa.Column("pregnancy_status", sa.String(), server_default="", nullable=False),
