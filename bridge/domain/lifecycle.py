@@ -28,9 +28,15 @@ _CONTROL: dict[str, Action] = {
     **dict.fromkeys(("CA", "OC", "RP", "RU", "UA"), Action.CANCEL),
     **dict.fromkeys(("DC", "OD"), Action.DISCONTINUE),
     **dict.fromkeys(("HD", "OH", "PA"), Action.HOLD),  # PA: its children are orders of their own, it is hidden
-    "RL": Action.RELEASE,
+    **dict.fromkeys(("RL", "OE"), Action.RELEASE),  # OE: the filler's own release
     **dict.fromkeys(
-        ("OK", "CR", "DR", "HR", "XR", "UC", "UD", "UH", "UX", "RE", "PR", "CN", "SS", "SR", "RQ", "UM"),
+        (
+            "OK", "CR", "DR", "HR", "OR", "XR", "RQ", "RR",  # granted: answers to ourselves
+            "UC", "UD", "UH", "UM", "UR", "UX",  # not granted
+            "RE", "PR", "CN", "SS", "SR",  # results and queries
+            "RF", "AF", "DF", "FU", "OF", "UF", "OP", "PN", "PY",  # refills and dispensing: a pharmacy's
+            "LI", "UN", "MC", "RC", "DE",  # links to problems and goals, charges, advice, errors in data
+        ),
         Action.NOTHING,
     ),
 }  # fmt: skip
@@ -46,6 +52,11 @@ _STATUS: dict[str, OrderStatus] = {
     "RP": OrderStatus.CA,
     "SC": OrderStatus.SC,
 }
+
+_STATUS_OF_NEW = {word: status for word, status in _STATUS.items() if word not in ("A", "IP", "SC")}
+"""ORC-5 of an NW: an export tells orders that are over or on hold. A and IP only say that it is active."""
+ERROR = "ER"
+"""ORC-5: the filler cannot find the order, or found fault with it."""
 
 STEP_OF_ORDER: dict[OrderStatus, StepStatus] = {
     OrderStatus.SC: StepStatus.SCHEDULED,
@@ -83,7 +94,8 @@ def status_of(control: str, status: str, current: OrderStatus | None = None) -> 
     if action is Action.RELEASE:
         return current if current and current is not OrderStatus.HD else OrderStatus.SC
     if control == "NW":
-        return current if current and current not in GIVEN_UP else OrderStatus.SC
+        told = _STATUS_OF_NEW.get(status)
+        return told or (current if current and current not in GIVEN_UP else OrderStatus.SC)
     return _STATUS.get(status, current or OrderStatus.SC)
 
 
