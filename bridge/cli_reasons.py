@@ -61,6 +61,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "appointment-of-another-patient": "an appointment names an order of another patient: not applied",
         "order-numbers-of-two-orders": "the appointment's placer and filler number belong to two orders",
     },
+    "report-untied": {"order-not-known": "neither its order nor its study is known: it waits for them"},
     "report-conflict": {
         "report-of-another-patient": "a report names another patient's order or number: not tied",
         "report-of-another-patients-study": "a report names another patient's study: not tied",

@@ -74,6 +74,7 @@ class Feed(Section):
     processing_ids: tuple[str, ...] = ("P", "T", "D")
     unsupported: Literal["AR", "AA"] = "AR"
     unknown_order: Literal["AA", "AE"] = "AA"
+    orders: Literal["imaging", "mixed"] = "imaging"
     no_header: Literal["AR", "close"] = "AR"
     on_store_failure: Literal["drop", "nak"] = "drop"
     empty_ack_mode: Literal["NE", "AL"] = "NE"

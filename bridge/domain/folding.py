@@ -3,6 +3,9 @@
 Messages overtake one another; a device speaks between them. What an order *is* must not depend on who arrived first,
 so it is folded from its events sorted by (ORC-9 else MSH-7, MSH-7, rank, MSH-10). The rank is the named tie-break of
 equal times: create, change, mere status, end; then the control id.
+
+`advance` takes one event that is newer than all before it: that is how nearly all come, and what it needs is small and
+stored with the order. Only what comes late needs `fold` and all events.
 """
 
 from __future__ import annotations
@@ -13,13 +16,27 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from bridge.domain.lifecycle import ENDED, Action, action_of, status_of
-from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest, StepRequest
+from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest
+from bridge.domain.pairing import UNCLEAR, find_procedure, pair_steps, procedure_key, step_key
 
 T = TypeVar("T")
 DEVICE = "MPPS"
 """The order control of a device's word: its `status` is IP or CM."""
 CREATING = frozenset({"NW", "SN", "RO", "CH", "PA"})
 _RANK = {Action.UPSERT: 1, Action.STATUS: 2, Action.HOLD: 3, Action.RELEASE: 4, Action.CANCEL: 5, Action.DISCONTINUE: 5}
+Key = tuple[datetime, datetime, int, str]
+
+
+def key_of(happened: datetime, sent: datetime, control: str, control_id: str) -> Key:
+    """Where a saying stands among all that were said of an order."""
+    if control in CREATING:
+        rank = 0
+    elif control == DEVICE:
+        rank = 2
+    else:
+        action = action_of(control)
+        rank = _RANK.get(action, 2) if action else 2
+    return happened, sent, rank, control_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,89 +51,162 @@ class OrderEvent:
     request: OrderRequest | None = None
 
     @property
-    def key(self) -> tuple[datetime, datetime, int, str]:
-        if self.control in CREATING:
-            rank = 0
-        elif self.control == DEVICE:
-            rank = 2
-        else:
-            action = action_of(self.control)
-            rank = _RANK.get(action, 2) if action else 2
-        return self.happened, self.sent, rank, self.control_id
+    def key(self) -> Key:
+        return key_of(self.happened, self.sent, self.control, self.control_id)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """What the next event needs to know of all before it.
+
+    `created` is False for a placeholder: spoken of, but never ordered. `held` is what the order was before it was put
+    on hold. `performed` is the last word of a device since it was ordered: no message takes it back.
+    """
+
+    status: OrderStatus | None = None
+    created: bool = False
+    held: OrderStatus | None = None
+    performed: OrderStatus | None = None
+
+
+NOTHING_SAID = OrderState()
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """`created` is False for a placeholder: spoken of, but never ordered. `reordered` counts the NW after an end."""
+    """`reordered` counts the NW after an end. `requests` are what all messages together order, one a procedure."""
 
-    status: OrderStatus
-    created: bool
+    state: OrderState
     reordered: int
-    request: OrderRequest | None
+    requests: tuple[OrderRequest, ...]
+
+    @property
+    def status(self) -> OrderStatus:
+        return self.state.status or OrderStatus.SC
+
+    @property
+    def created(self) -> bool:
+        return self.state.created
+
+    @property
+    def request(self) -> OrderRequest | None:
+        return self.requests[0] if self.requests else None
+
+    def request_like(self, request: OrderRequest) -> OrderRequest:
+        """What all messages together say of the procedure that this one speaks of."""
+        place = _place(self.requests, request)
+        if place is None or place == UNCLEAR:
+            return replace(self.requests[0], procedure=request.procedure) if self.requests else request
+        return self.requests[place]
 
 
 def fold(events: Iterable[OrderEvent]) -> Folded:
     """The state after all events, whatever order they came in."""
-    status: OrderStatus | None = None
-    created, reordered = False, 0
-    merged: OrderRequest | None = None
+    state, reordered = NOTHING_SAID, 0
+    requests: tuple[OrderRequest, ...] = ()
     for event in sorted(events, key=lambda e: e.key):
         if event.request is not None:
-            merged = event.request if merged is None else merge(merged, event.request)
-        before = status
-        status = after(before, event.control, event.status, created)
-        if event.control in CREATING:
-            reordered += created and before in ENDED and status not in ENDED
-            created = True
-    return Folded(status or OrderStatus.SC, created, reordered, merged)
+            requests = merge(requests, event.request)
+        state, again = advance(state, event.control, event.status)
+        reordered += again
+    return Folded(state, reordered, requests)
 
 
-def after(current: OrderStatus | None, control: str, status: str, created: bool) -> OrderStatus:
-    """The status after one event.
+def advance(state: OrderState, control: str, status: str) -> tuple[OrderState, bool]:
+    """The state after one newer event, and whether it orders again what had ended.
 
-    A newer NW under an ended number is a real re-order. A placer's request to cancel (CA with no ORC-5) is granted
-    only while nothing is performed (HL7 v2.5.1 4.5.1: CR or UC); a filler's cancel (CA/CA, OC) is a fact. A status or
-    change never revives what has ended: only NW does, or an explicit status of the filler.
+    A newer NW under an ended number is a real re-order. A status or change never revives what has ended: only NW does,
+    or an explicit status of the filler, which in turn never takes back what a device has said.
     """
+    before = state.status
     if control == DEVICE:
-        if current in ENDED and current is not None:
-            return current
-        return OrderStatus(status)
-    if control in CREATING and control != "PA" and current in ENDED and created:
-        return status_of(control, status, None)
-    if control == "CA" and not status and current in (OrderStatus.IP, OrderStatus.CM):
-        return current
-    return status_of(control, status, current)
+        return _performed(state, OrderStatus(status)), False
+    if control in CREATING and control != "PA" and state.created and before in ENDED:
+        after = status_of(control, status, None)
+        if after in ENDED:  # an echo of the end, under the code of its beginning
+            return replace(state, status=_kept(state, after)), False
+        return OrderState(after, True), True
+    created = state.created or control in CREATING
+    if not_granted(control, status, before):
+        return replace(state, created=created), False
+    if action_of(control) is Action.RELEASE and before is OrderStatus.HD:
+        after = state.held or OrderStatus.SC
+    else:
+        after = _kept(state, status_of(control, status, before))
+    held = None
+    if after is OrderStatus.HD:
+        held = state.held if before is OrderStatus.HD else before
+    return OrderState(after, created, held, state.performed), False
 
 
-def merge(earlier: OrderRequest, later: OrderRequest) -> OrderRequest:
-    """Later values win, empty ones keep (HL7 v2.5.1 2.5.3)."""
-    procedure = _procedure(earlier.procedure, later.procedure)
+def not_granted(control: str, status: str, current: OrderStatus | None) -> bool:
+    """Whether a placer's request comes too late (HL7 v2.5.1 4.5.1: UC, UD, UH, UM).
+
+    What is begun is not cancelled, held or replaced, and what has ended is not stopped. A filler's word (CA with
+    ORC-5, OC, DC with ORC-5, OD, OH, RU) is no request but a fact.
+    """
+    if control == "RP" or (control == "CA" and not status):
+        return current in (OrderStatus.IP, OrderStatus.CM)
+    if control == "HD":
+        return current is OrderStatus.IP
+    return control == "DC" and not status and current in ENDED
+
+
+def _performed(state: OrderState, said: OrderStatus) -> OrderState:
+    said = OrderStatus.CM if state.performed is OrderStatus.CM else said
+    if state.status in ENDED:
+        return replace(state, performed=said)
+    return replace(state, status=said, held=None, performed=said)
+
+
+def _kept(state: OrderState, after: OrderStatus) -> OrderStatus:
+    """A device's word stands: what it completed is not open again, what it began is not yet to begin."""
+    if state.performed is OrderStatus.CM and after not in ENDED:
+        return OrderStatus.CM
+    if state.performed is OrderStatus.IP and after is OrderStatus.SC:
+        return OrderStatus.IP
+    return after
+
+
+def merge(earlier: tuple[OrderRequest, ...], later: OrderRequest) -> tuple[OrderRequest, ...]:
+    """Later values win, empty ones keep (HL7 v2.5.1 2.5.3); what is said of the order is said of all its procedures."""
+    if not earlier:
+        return (later,)
+    place = _place(earlier, later)
+    merged = [_of_order(one, later) for one in earlier]
+    if place is None:
+        merged.append(replace(merged[0], procedure=later.procedure))
+    elif place != UNCLEAR:
+        merged[place] = replace(merged[place], procedure=_procedure(earlier[place].procedure, later.procedure))
+    return tuple(merged)
+
+
+def _place(known: tuple[OrderRequest, ...], request: OrderRequest) -> int | None:
+    procedure = request.procedure
+    if len(known) == 1 and known[0].procedure == ProcedureRequest():
+        return 0  # so far nothing was said of any
+    if procedure == ProcedureRequest():
+        return UNCLEAR
+    keys = [procedure_key(one.procedure) for one in known]
+    return find_procedure(keys, procedure_key(procedure), alone=request.alone)
+
+
+def _of_order(earlier: OrderRequest, later: OrderRequest) -> OrderRequest:
     visit = _overlay(earlier.visit, later.visit)
-    return replace(_overlay(earlier, later), procedure=procedure, visit=visit)
+    return replace(_overlay(earlier, later), procedure=earlier.procedure, visit=visit)
 
 
 def _procedure(earlier: ProcedureRequest, later: ProcedureRequest) -> ProcedureRequest:
-    if earlier.procedure_id and later.procedure_id and earlier.procedure_id != later.procedure_id:
-        return later
     steps = list(earlier.steps)
-    for step in later.steps:
-        at = _place(steps, step)
-        if at is None:
+    places = pair_steps([step_key(step) for step in earlier.steps], [step_key(step) for step in later.steps])
+    for place, step in zip(places, later.steps, strict=True):
+        if place is None:
             steps.append(step)
-        else:
+        elif place != UNCLEAR:
             unknown = step.modality_sent and not step.modality  # never made good by what it was before
-            steps[at] = replace(_overlay(steps[at], step), modality="") if unknown else _overlay(steps[at], step)
+            merged = _overlay(steps[place], step)
+            steps[place] = replace(merged, modality="") if unknown else merged
     return replace(_overlay(earlier, later), steps=tuple(steps))
-
-
-def _place(steps: list[StepRequest], step: StepRequest) -> int | None:
-    for number, one in enumerate(steps):
-        if one.step_id == step.step_id:
-            return number
-    if len(steps) == 1 and not (steps[0].step_id and step.step_id):
-        return 0
-    return None
 
 
 def _overlay(earlier: T, later: T) -> T:

@@ -13,7 +13,9 @@ from bridge.domain.report import ReportRequest
 from bridge.errors import BadInput
 
 UNKNOWN_ORDER = "the order was not known: kept as a placeholder"
-"""The warning for a change or cancel of an order that we never saw; its sender is told 204 (table 0357)."""
+"""The warning for a change or status of an order that we never saw; its sender is told 204 (table 0357)."""
+UNKNOWN_END = "the order was not known: its end is kept, should it come"
+"""The same for a cancel: always a warning, for what the sender wants is done."""
 
 
 class Fate(StrEnum):

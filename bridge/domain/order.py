@@ -91,7 +91,10 @@ class OrderRequest:
     """One order of a message. At least one of `placer`, `filler` is present. An empty value keeps what is stored, the
     null (`DELETED`, `NO_NAME`, `NO_CODE`, `NO_TEXTS`, `NO_CODES`) deletes it: `left`.
 
-    `event_time` orders late messages: ORC-9, else MSH-7; `sent_time` is MSH-7 (both aware UTC).
+    `event_time` orders late messages: ORC-9, else MSH-7; `sent_time` is MSH-7 (both aware UTC). `detail_placer` and
+    `detail_filler` are OBR-2 and OBR-3 where they differ from ORC-2 and ORC-3. A message may order several procedures
+    under one number, each an OrderRequest: then none is `alone`, and all but the first are `further`. `contradiction`
+    is why the groups of the message cannot all be meant.
     """
 
     control: str
@@ -113,6 +116,14 @@ class OrderRequest:
     pregnancy_status: str = ""
     patient_weight_kg: str = ""
     patient_size_m: str = ""
+    detail_placer: Identifier | None = None
+    detail_filler: Identifier | None = None
+    alone: bool = True
+    further: bool = False
+    contradiction: str = ""
+
+
+_IDENTIFIERS = ("placer", "filler", "accession", "detail_placer", "detail_filler")
 
 
 def order_of(stored: dict[str, Any]) -> OrderRequest:
@@ -137,7 +148,7 @@ def order_of(stored: dict[str, Any]) -> OrderRequest:
         **{
             **stored,
             **{name: PersonName(**stored[name]) for name in names},
-            **{name: _identifier(stored[name]) for name in ("placer", "filler", "accession")},
+            **{name: _identifier(stored[name]) for name in _IDENTIFIERS},
             "patient": PatientData(()),
             "procedure": ProcedureRequest(**{**procedure, "code": code, "steps": steps}),
             "visit": Visit(

@@ -25,7 +25,8 @@ class ReportRequest:
     """One report as a message tells it. At least one of `placer`, `filler` is present.
 
     `issued` is OBR-22 and `sent` MSH-7 (aware UTC): a report with an older `issued`, else an older `sent`, never
-    replaces a newer one. `document` is one embedded file, b'' when there is none.
+    replaces a newer one. `document` is one embedded file, b'' when there is none. What is not `of_imaging` shows no
+    sign of images: it is a report of ours only if we know its order or study.
     """
 
     status: str
@@ -42,6 +43,7 @@ class ReportRequest:
     interpreter: PersonName = PersonName()
     issued: datetime | None = None
     sent: datetime | None = None
+    of_imaging: bool = True
 
     @property
     def number(self) -> Identifier:

@@ -25,7 +25,7 @@ def read_raw(raw: bytes, feed: Feed, mappings: Mappings) -> Reading:
             raise NotReadable("there is no MSH", where="MSH")
         _check_header(header, feed)
         message = Message.read(raw, charset_override=feed.charset_override, charset_default=feed.charset_default)
-        return read_message(message, mappings)
+        return read_message(message, mappings, mixed=feed.orders == "mixed")
     except BadInput as refusal:
         return Reading(refusal=refusal)
 

@@ -6,15 +6,18 @@ IHE RAD-2, RAD-3, RAD-4, RAD-13 (orders), RAD-1, RAD-12 (patients). The place of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bridge.domain.appointment import EVENTS as APPOINTMENT_EVENTS
+from bridge.domain.coding import Code
+from bridge.domain.folding import CREATING
 from bridge.domain.lifecycle import action_of
 from bridge.domain.message import Reading
 from bridge.domain.order import NO_CODE, OrderRequest, ProcedureRequest, StepRequest
 from bridge.domain.patient import DELETED, PatientData, Visit
 from bridge.errors import BadInput, BadValue, MissingField, NotReadable, TooLarge, Unsupported
 from bridge.hl7.message import SEQUENCE, Message
+from bridge.hl7.order_groups import Unit, grouped
 from bridge.hl7.read_patients import (
     PATIENT_EVENTS,
     check_length,
@@ -37,15 +40,18 @@ REPORT_EVENTS = frozenset({"R01", ""})
 MOST_STEPS = 500
 """More groups and IPC than this in one message are no order but a fault of the sender."""
 
-# ORC-1 of messages that make an order out of nothing; all others speak of one that is known, by its number alone.
-_CREATING = frozenset({"NW", "SN", "RO", "PA", "CH"})
+OTHER_TRADES = ("RXO", "RXE", "RXD", "RXG", "RXA", "ODS", "ODT", "RQD", "BPO")
+"""Segments of orders for pharmacy, diet, supplies and blood (v2.5.1 4.7 to 4.16)."""
 
 
-def read_message(message: Message, mappings: Mappings) -> Reading:
-    """What the message says. What cannot be used comes back as `refusal`; no input raises."""
+def read_message(message: Message, mappings: Mappings, *, mixed: bool = False) -> Reading:
+    """What the message says. What cannot be used comes back as `refusal`; no input raises.
+
+    `mixed`: a feed that brings the orders of every department (`Feed.orders`).
+    """
     warnings = list(message.warnings)
     try:
-        reading = _route(message, mappings, warnings)
+        reading = _route(message, mappings, warnings, mixed)
     except BadInput as fault:
         return Reading(warnings=_distinct(warnings), refusal=fault)
     return replace(reading, warnings=_distinct(warnings)) if warnings else reading
@@ -55,15 +61,15 @@ def _distinct(warnings: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(warnings))
 
 
-def _route(message: Message, mappings: Mappings, warnings: list[str]) -> Reading:
+def _route(message: Message, mappings: Mappings, warnings: list[str], mixed: bool) -> Reading:
     code, event = message.message_code, message.trigger_event
     if code in ORDER_TYPES:
         # MSH-9 of published samples says ORM where OMI is meant: the segments decide the rest.
         _check_event(event, ORDER_EVENTS)
-        return Reading(orders=_read_orders(message, mappings, warnings))
+        return Reading(orders=_read_orders(message, mappings, warnings, mixed))
     if code == "ORU":
         _check_event(event, REPORT_EVENTS)
-        return Reading(reports=read_reports(message, mappings, warnings))
+        return Reading(reports=read_reports(message, mappings, warnings, mixed=mixed))
     if code == "SIU":
         if event in APPOINTMENT_EVENTS:
             return Reading(appointments=read_appointments(event, message, mappings, warnings))
@@ -87,30 +93,6 @@ def _check_event(event: str, taken: frozenset[str]) -> None:
 # Orders
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """One scheduled step as one group, or one IPC of it, tells it."""
-
-    control: str
-    order: Values
-    procedure: Values
-    step: Values
-    modality_sent: str
-    source: Source
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Units with equal keys are one requested procedure of one order (RAD TF-2 4.4)."""
-        placer, filler = self.order.identifier("placer"), self.order.identifier("filler")
-        return self.control, placer, filler, self.procedure.kept("procedure_id")
-
-    @property
-    def step_key(self) -> tuple[object, ...]:
-        """OBR-20 or IPC-4; without it, a step is known by what is made and when."""
-        step_id = self.step.kept("step_id")
-        return (step_id,) if step_id else ("", self.modality_sent, self.step.moment("start"))
-
-
 def order_sources(message: Message) -> Iterator[tuple[int, Source]]:
     """The number of the order group, from 1, and a view of it: one for each IPC, or one of the whole group."""
     for number, group in enumerate(message.order_groups(), 1):
@@ -122,7 +104,7 @@ def order_sources(message: Message) -> Iterator[tuple[int, Source]]:
             yield number, Focused(group, segment, shared)
 
 
-def _read_orders(message: Message, mappings: Mappings, warnings: list[str]) -> tuple[OrderRequest, ...]:
+def _read_orders(message: Message, mappings: Mappings, warnings: list[str], mixed: bool) -> tuple[OrderRequest, ...]:
     check_one_patient(message, mappings)
     sources = list(order_sources(message))
     if message.prior_results:
@@ -131,24 +113,45 @@ def _read_orders(message: Message, mappings: Mappings, warnings: list[str]) -> t
         raise NotReadable("no order in it", where="ORC", code=SEQUENCE)
     if len(sources) > MOST_STEPS:
         raise TooLarge(f"more than {MOST_STEPS} steps in one message", where="OBR")
-    units = [unit for n, source in sources if (unit := _read_unit(n, source, mappings, warnings))]
+    units = [unit for n, source in sources if (unit := _read_unit(n, source, mappings, warnings, mixed))]
     if not units:
         return ()
-    patient = read_patient(message, mappings, warnings)
+    if _names_nobody(message) and not any(unit.control in CREATING for unit in units):
+        patient = PatientData(())
+    else:
+        patient = read_patient(message, mappings, warnings)
     # A PID that is repeated may have a PV1 of its own behind it.
     several = len(message.segments("PID")) > 1
     visit = None if several else read_visit(message, mappings, warnings)
-    procedures: dict[tuple[object, ...], list[_Unit]] = {}
-    for unit in units:
-        procedures.setdefault(unit.key, []).append(unit)
-    return tuple(
-        _order(of_one, patient, visit or read_visit(of_one[0].source, mappings, warnings), warnings)
-        for of_one in procedures.values()
-    )
+    found: list[OrderRequest] = []
+    for order in grouped(units):
+        for number, procedure in enumerate(order.procedures):
+            own = visit or read_visit(procedure.units[0].source, mappings, warnings)
+            read = _order(procedure.units, patient, own, warnings)
+            found.append(
+                replace(
+                    read,
+                    detail_placer=order.detail[0],
+                    detail_filler=order.detail[1],
+                    alone=len(order.procedures) == 1,
+                    further=number > 0,
+                    contradiction=order.contradiction,
+                )
+                if len(order.procedures) > 1 or order.contradiction or any(order.detail)
+                else read
+            )
+    return tuple(found)
 
 
-def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[str]) -> _Unit | None:
-    """None, with a warning, for what orders no images."""
+def _names_nobody(message: Message) -> bool:
+    """No PID, or one with neither identifier nor name: what it says of a known order, it says by the order's number."""
+    return not any(message.repetitions("PID", field) for field in (2, 3, 4, 5))
+
+
+def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[str], mixed: bool) -> Unit | None:
+    """None, with a warning, for what orders no images: what shows the trade of others, and on a mixed feed also what
+    shows nothing of ours. Elsewhere that is an order that a person must see: many a RIS has the modality in its
+    procedure codes alone."""
     not_imaging, modality = mappings.step.rule("not_imaging"), mappings.step.rule("modality")
     if not_imaging and not_imaging.read(source, warnings):
         warnings.append(f"order group {number} is no imaging order ({not_imaging.paths[0][0]}): nothing is created")
@@ -159,14 +162,21 @@ def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[s
     if action_of(control) is None:
         raise BadValue("not an order control code of table 0119", where="ORC-1", code="table-value")
     modality_sent = modality.sent(source) if modality else ""
-    evidence = modality_sent or source.segments("IPC") or source.segments("ZDS")
-    if control in _CREATING and not evidence:
-        warnings.append(f"order group {number} names no modality, IPC or ZDS: no imaging order, nothing is created")
-        return None
+    step = mappings.step.apply(source, warnings)
+    evidence = modality_sent or step.get("modality_of_procedure") or source.segments("IPC") or source.segments("ZDS")
+    if control in CREATING and not evidence:
+        trade = next((name for name in OTHER_TRADES if source.segments(name)), "")
+        if trade or mixed:
+            sign = trade or "it names no modality, IPC or ZDS"
+            warnings.append(f"order group {number} is no imaging order ({sign}): nothing is created")
+            return None
+    if len(source.segments("TQ1")) > 1:
+        warnings.append(f"order group {number} has several TQ1: the first one counts")
     if not order.identifier("placer") and not order.identifier("filler"):
         raise MissingField("neither ORC-2 nor ORC-3 names the order", where="ORC-2")
     procedure = mappings.procedure.apply(source, warnings)
-    return _Unit(control, order, procedure, mappings.step.apply(source, warnings), modality_sent, source)
+    placer, filler = order.identifier("placer"), order.identifier("filler")
+    return Unit(control, placer, filler, order, procedure, step, modality_sent, source)
 
 
 def _first(of_all: list[Values]) -> Values:
@@ -181,9 +191,9 @@ def _first(of_all: list[Values]) -> Values:
     return merged
 
 
-def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: list[str]) -> OrderRequest:
+def _order(units: list[Unit], patient: PatientData, visit: Visit, warnings: list[str]) -> OrderRequest:
     order = _first([unit.order for unit in units])
-    placer, filler, accession = (order.identifier(name) for name in ("placer", "filler", "accession"))
+    placer, filler, accession = units[0].placer, units[0].filler, order.identifier("accession")
     for one, most, what in ((placer, 64, "ORC-2"), (filler, 64, "ORC-3"), (accession, 16, "the accession number")):
         check_length(one.value if one else "", most, what, warnings)
     check_words(order, warnings)
@@ -210,14 +220,14 @@ def _order(units: list[_Unit], patient: PatientData, visit: Visit, warnings: lis
     )
 
 
-def _procedure(units: list[_Unit], warnings: list[str]) -> ProcedureRequest:
+def _procedure(units: list[Unit], warnings: list[str]) -> ProcedureRequest:
     uids = {unit.procedure.kept("study_instance_uid") for unit in units} - {""}
     if len(uids) > 1:
         raise BadValue("two Study Instance UIDs for one requested procedure", where="ZDS-1")
     values = _first([unit.procedure for unit in units])
     check_words(values, warnings)
     check_length(values.kept("procedure_id"), 16, "the requested procedure id", warnings)
-    steps: dict[tuple[object, ...], list[_Unit]] = {}
+    steps: dict[tuple[object, ...], list[Unit]] = {}
     for unit in units:
         if unit.modality_sent or any(unit.step.values()):
             steps.setdefault(unit.step_key, []).append(unit)
@@ -230,13 +240,20 @@ def _procedure(units: list[_Unit], warnings: list[str]) -> ProcedureRequest:
         reason=values.text("reason"),
         transport=values.text("transport"),
         comments=values.text("comments"),
-        steps=tuple(_step(of_one, warnings) for of_one in steps.values()),
+        steps=tuple(_step(of_one, values.code("code"), warnings) for of_one in steps.values()),
     )
 
 
-def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
+def _protocol(unit: Unit, procedure: Code | None) -> tuple[Code, ...]:
+    """What is to be done in the step: where OBR-4 has no second triplet, its first one says it, if it is not the
+    procedure itself."""
+    codes, ordered = unit.step.codes("protocol_codes"), unit.procedure.code("code")
+    return codes or ((ordered,) if ordered and ordered not in (procedure, NO_CODE) else ())
+
+
+def _step(units: list[Unit], procedure: Code | None, warnings: list[str]) -> StepRequest:
     values = _first([unit.step for unit in units])
-    codes = [code for unit in units for code in unit.step.codes("protocol_codes")]
+    codes = [code for unit in units for code in _protocol(unit, procedure)]
     codes = [code for code in codes if code != NO_CODE] or codes
     titles = values.texts("station_ae_titles")
     check_words(values, warnings)
@@ -245,7 +262,7 @@ def _step(units: list[_Unit], warnings: list[str]) -> StepRequest:
         check_length(title, 16, "a station AE title", warnings)
     return StepRequest(
         step_id=values.kept("step_id"),
-        modality=values.kept("modality"),
+        modality=values.kept("modality") or values.kept("modality_of_procedure"),
         modality_sent=next((unit.modality_sent for unit in units if unit.modality_sent), ""),
         start=values.moment("start"),
         station_ae_titles=titles,

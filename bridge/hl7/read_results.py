@@ -26,7 +26,9 @@ _PDF_BEGINS = 1024
 """Readers look for the header of a PDF so far (ISO 32000-1, annex H)."""
 
 
-def read_reports(message: Message, mappings: Mappings, warnings: list[str]) -> tuple[ReportRequest, ...]:
+def read_reports(
+    message: Message, mappings: Mappings, warnings: list[str], *, mixed: bool = False
+) -> tuple[ReportRequest, ...]:
     """One report for each order number. Raises MissingField, BadValue and NotReadable; none for what is no imaging."""
     check_one_patient(message, mappings)
     groups = [group for group in message.order_groups() if group.segments("OBR")]
@@ -46,10 +48,18 @@ def read_reports(message: Message, mappings: Mappings, warnings: list[str]) -> t
         # Sections of one report may come as several OBR of one number.
         gathered = found.setdefault((placer, filler), _Gathered(values))
         gathered.take(group, mappings, delimiters, warnings)
+        gathered.imaging = gathered.imaging or _shows_imaging(group, mappings)
     if not found:
         return ()
     patient = read_patient(message, mappings, warnings)
-    return tuple(gathered.report(patient) for gathered in found.values())
+    return tuple(gathered.report(patient, mixed) for gathered in found.values())
+
+
+def _shows_imaging(group: OrderGroup, mappings: Mappings) -> bool:
+    """A modality, also by the site's procedure codes, or a study that is named."""
+    rules = (mappings.step.rule(name) for name in ("modality", "modality_of_procedure"))
+    named = any(rule and rule.read(group, []) for rule in rules)
+    return named or bool(group.segments("ZDS") or group.segments("IPC"))
 
 
 def _delimiters(message: Message) -> Delimiters:
@@ -67,6 +77,12 @@ class _Gathered:
     study_instance_uid: str = ""
     document: bytes = b""
     document_type: str = ""
+    imaging: bool = False
+
+    @property
+    def worded(self) -> bool:
+        """Whether it says anything in words: a radiologist does, an analyser tells measures."""
+        return bool(self.document) or any(key[0] not in ("measures", "NTE") for key in self.paragraphs)
 
     def take(self, group: OrderGroup, mappings: Mappings, delimiters: Delimiters, warnings: list[str]) -> None:
         for segment in group.all_segments:
@@ -112,7 +128,7 @@ class _Gathered:
         if text or key in paragraphs:
             paragraphs.setdefault(key, []).append(text)
 
-    def report(self, patient: PatientData) -> ReportRequest:
+    def report(self, patient: PatientData, mixed: bool) -> ReportRequest:
         values = self.values
         status = values.kept("status").upper()
         if status not in STATUSES:
@@ -132,6 +148,7 @@ class _Gathered:
             interpreter=values.name("interpreter"),
             issued=values.moment("issued"),
             sent=values.moment("sent"),
+            of_imaging=self.imaging or bool(self.study_instance_uid) or (self.worded and not mixed),
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from bridge.clock import Clock
 from bridge.config import Feed
-from bridge.domain.message import UNKNOWN_ORDER, Envelope, Outcome, Reading
+from bridge.domain.message import UNKNOWN_END, UNKNOWN_ORDER, Envelope, Outcome, Reading
 from bridge.errors import BadInput, StoreError
 from bridge.hl7.ack import AckCode, AckError, read_ack, verdict, write_ack, write_answers
 from bridge.hl7.batch import BatchFile, read_batches, write_batches
@@ -183,6 +183,7 @@ class FeedReceiver:
     def _verdict(self, outcome: Outcome) -> tuple[AckCode, list[AckError]]:
         """MSA-1 and the ERR of an outcome, by the feed's policy (table 0357)."""
         if outcome.refusal is None:
+            # A cancel is never refused: what it wants is done.
             strict = self._feed.unknown_order == "AE" and UNKNOWN_ORDER in outcome.warnings
             return AckCode.AE if strict else AckCode.AA, [_warning(text, strict=strict) for text in outcome.told]
         code, fault = verdict(outcome.refusal)
@@ -192,8 +193,8 @@ class FeedReceiver:
 
 
 def _warning(text: str, *, strict: bool) -> AckError:
-    if text == UNKNOWN_ORDER:
-        return AckError(_UNKNOWN_KEY, "E" if strict else "W", "ORC^1^2", text)
+    if text in (UNKNOWN_ORDER, UNKNOWN_END):
+        return AckError(_UNKNOWN_KEY, "E" if strict and text == UNKNOWN_ORDER else "W", "ORC^1^2", text)
     return AckError(0, "W", "", text)
 
 

@@ -272,7 +272,8 @@ def _acknowledgements(feed: Feed) -> list[str]:
         ),
         "",
         f"- Unsupported type, event, processing id and version: {feed.unsupported}, or AA by `unsupported`. A change "
-        f"of an order that was never seen: {feed.unknown_order} with 204 (`unknown_order`).",
+        f"or status of an order that was never seen: {feed.unknown_order} with 204 (`unknown_order`), a cancel of one: "
+        "AA with 204. Both are kept with whatever answer, and hold when the order comes.",
         "- Before v2.5 the fault stands in ERR-1 and MSA-3; since, in an ERR segment each (ERR-2, 3, 4, 7, 8).",
         "- A resend (same MSH-3, MSH-4, MSH-10 and bytes) gets the stored answer, byte for byte.",
         f"- Batches: answered as `batch_answer` says ({_list(_choices(feed, 'batch_answer'))}; {feed.batch_answer} "

@@ -43,6 +43,8 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
             "status": Kind.TEXT,
             "placer": Kind.IDENTIFIER,
             "filler": Kind.IDENTIFIER,
+            "detail_placer": Kind.IDENTIFIER,
+            "detail_filler": Kind.IDENTIFIER,
             "accession": Kind.IDENTIFIER,
             "event_time": Kind.INSTANT,
             "sent_time": Kind.INSTANT,
@@ -69,6 +71,7 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
         "step": {
             "step_id": Kind.TEXT,
             "modality": Kind.TEXT,
+            "modality_of_procedure": Kind.TEXT,
             "not_imaging": Kind.TEXT,
             "start": Kind.LOCAL,
             "station_ae_titles": Kind.TEXTS,

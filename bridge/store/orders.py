@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
 
+from bridge.domain.folding import OrderState
 from bridge.domain.identity import Identifier
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.store.change import change_row
@@ -43,6 +44,8 @@ class OrderRow:
     accession_told: str
     department: str
     patient_class: str
+    state: OrderState | None
+    """Of all events; None when they must be read."""
 
 
 _ORDER_COLUMNS = (
@@ -61,6 +64,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.accession_told,
     imaging_order.c.department,
     imaging_order.c.patient_class,
+    imaging_order.c.fold,
 )
 _BY_NUMBERS = Prepared(
     select(*_ORDER_COLUMNS).where(
@@ -172,7 +176,25 @@ def _order(row: Any) -> OrderRow:
         row.accession_told,
         row.department,
         row.patient_class,
+        _state(row.fold),
     )
+
+
+def _state(kept: list[Any] | None) -> OrderState | None:
+    if kept is None:
+        return None
+    status, created, held, performed = kept
+    return OrderState(
+        OrderStatus(status) if status else None,
+        created,
+        OrderStatus(held) if held else None,
+        OrderStatus(performed) if performed else None,
+    )
+
+
+def kept_state(state: OrderState) -> list[Any]:
+    """The column `fold`."""
+    return [state.status, state.created, state.held, state.performed]
 
 
 def find_order(connection: Connection, placer: Identifier | None, filler: Identifier | None) -> list[OrderRow]:
@@ -376,6 +398,18 @@ def order_of_step(connection: Connection, step_id: int) -> int:
 
 _EVENT_INSERT = Prepared(insert(order_event))
 _FORGET_MESSAGE = Prepared(delete(order_event).where(order_event.c.message_id == bindparam("m")))
+_FORGET_FOLD = Prepared(
+    update(imaging_order)
+    .where(imaging_order.c.id.in_(select(order_event.c.order_id).where(order_event.c.message_id == bindparam("m"))))
+    .values(fold=None)
+)
+# Without the requests: what stands after a moment is a few rows at most, and mostly none.
+_KEYS_SINCE = Prepared(
+    select(order_event.c.happened_at, order_event.c.sent_at, order_event.c.control, order_event.c.control_id).where(
+        order_event.c.order_id == bindparam("o"), order_event.c.happened_at >= bindparam("h")
+    )
+)
+_NEWEST = Prepared(select(func.max(order_event.c.happened_at)).where(order_event.c.order_id == bindparam("o")))
 _EVENTS = Prepared(select(order_event).where(order_event.c.order_id == bindparam("o")).order_by(order_event.c.id))
 
 
@@ -385,7 +419,19 @@ def add_event(connection: Connection, order_id: int, message_id: int | None, val
 
 def forget_message(connection: Connection, message_id: int) -> None:
     """What the message said is taken back: it is about to be said again (a replay)."""
+    connection.execute(_FORGET_FOLD, {"m": message_id})
     connection.execute(_FORGET_MESSAGE, {"m": message_id})
+
+
+def keys_since(connection: Connection, order_id: int, happened: datetime) -> list[Any]:
+    """Times, control and control id of what happened at that moment or later."""
+    return list(connection.execute(_KEYS_SINCE, {"o": order_id, "h": happened}))
+
+
+def newest_event(connection: Connection, order_id: int) -> datetime | None:
+    """When the last thing that was said of the order happened."""
+    found: datetime | None = connection.execute(_NEWEST, {"o": order_id}).scalar_one()
+    return found
 
 
 def events_of(connection: Connection, order_id: int) -> list[Any]:

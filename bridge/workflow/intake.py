@@ -159,7 +159,15 @@ def apply_reading(
                     reporting.patient_changed(connection, patient.patient.identifiers, at)
             for result in (
                 *(
-                    ordering.take_order(connection, o, message_id, who, context, control_id=envelope.control_id)
+                    ordering.take_order(
+                        connection,
+                        o,
+                        message_id,
+                        who,
+                        context,
+                        control_id=envelope.control_id,
+                        received=envelope.received,
+                    )
                     for o in reading.orders
                 ),
                 *(appointing.take_appointment(connection, a, message_id, who, context) for a in reading.appointments),

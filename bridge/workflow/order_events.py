@@ -2,16 +2,97 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
-from bridge.domain.folding import DEVICE, Folded, OrderEvent, fold
+from bridge.domain.folding import DEVICE, NOTHING_SAID, OrderEvent, OrderState, advance, fold, key_of
 from bridge.domain.order import OrderRequest, OrderStatus, order_of
 from bridge.domain.patient import PatientData
 from bridge.store import orders
 from bridge.store.db import Connection
+from bridge.store.orders import OrderRow
 
 _TICK = timedelta(microseconds=1)
+AHEAD = timedelta(minutes=1)
+"""A clock may run ahead of ours so far before its times are doubted."""
+_EVER = datetime(1, 1, 1, tzinfo=UTC)
+AFTER_SENDING = "ORC-9 lies after MSH-7: MSH-7 counts"
+AHEAD_OF_US = "the message is dated ahead of our clock: the time of its receipt counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one more event makes of an order. `request` is what is to be applied: the message's own, or, for a late
+    one, what all messages together say. Late without `news`, it changes nothing."""
+
+    before: OrderState
+    after: OrderState
+    reordered: bool
+    late: bool
+    news: bool
+    request: OrderRequest
+
+
+def dated(order: OrderRequest, received: datetime) -> tuple[OrderRequest, list[str]]:
+    """The order with the time that counts, and what is told of it.
+
+    Nobody reports what is still to come: an ORC-9 after MSH-7 is the date of the exam, or another clock's, and would
+    make everything said until then look old, a cancel first of all. Likewise a message from a clock that runs ahead.
+    """
+    at, sent, warnings = order.event_time, order.sent_time, list[str]()
+    if at is not None and sent is not None and at > sent:
+        warnings = [AFTER_SENDING] if at > sent + AHEAD else []
+        at = sent
+    if at is not None and at > received + AHEAD:
+        at, warnings = received, [*warnings, AHEAD_OF_US]
+    return (order if at == order.event_time else replace(order, event_time=at)), warnings
+
+
+def event_of(
+    connection: Connection, order_id: int | None, order: OrderRequest, control_id: str, received: datetime
+) -> OrderEvent:
+    """The event of a message: its own times; one that names none counts as newest when it comes."""
+    happened = order.event_time
+    if happened is None:
+        happened = _now(connection, order_id, received)
+    sent = order.sent_time or happened
+    if order_id is not None and sent > received + AHEAD:
+        # The clock of its sender runs ahead. By that same clock it may still be older than what came before.
+        by_it = [k for k in orders.keys_since(connection, order_id, _EVER) if k.sent_at > max(sent, received + AHEAD)]
+        happened = min([happened, *(k.happened_at for k in by_it)])
+    request = replace(order, patient=PatientData(()))
+    return OrderEvent(happened, sent, order.control, order.status, control_id, request)
+
+
+def _now(connection: Connection, order_id: int | None, at: datetime) -> datetime:
+    newest = orders.newest_event(connection, order_id) if order_id is not None else None
+    return at if newest is None else max(at, newest + _TICK)
+
+
+def first_said(event: OrderEvent) -> OrderState:
+    return advance(NOTHING_SAID, event.control, event.status)[0]
+
+
+def say(connection: Connection, row: OrderRow, event: OrderEvent, request: OrderRequest) -> Said:
+    """What the order is with one event more. Only a late one makes us read what was said before."""
+    later = orders.keys_since(connection, row.id, event.happened)
+    late = any(event.key < key_of(k.happened_at, k.sent_at, k.control, k.control_id) for k in later)
+    if not late and row.state is not None:
+        after, again = advance(row.state, event.control, event.status)
+        return Said(row.state, after, again, False, True, request)
+    known = events_of(connection, row.id)
+    before, folded = fold(known), fold([*known, event])
+    if late:
+        # What is newer than it stands, and it fills what that left open.
+        request = replace(
+            folded.request_like(request),
+            control=request.control,
+            patient=request.patient,
+            alone=request.alone,
+            further=request.further,
+        )
+    again = folded.reordered > before.reordered
+    return Said(before.state, folded.state, again, late, not late or folded != before, request)
 
 
 def events_of(connection: Connection, order_id: int) -> list[OrderEvent]:
@@ -26,13 +107,6 @@ def events_of(connection: Connection, order_id: int) -> list[OrderEvent]:
         )
         for row in orders.events_of(connection, order_id)
     ]
-
-
-def event_of(order: OrderRequest, control_id: str, at: datetime, known: list[OrderEvent]) -> OrderEvent:
-    """The event of a message: its own times; one that names none counts as newest when it comes."""
-    now = max([at, *(e.happened + _TICK for e in known)]) if order.event_time is None else order.event_time
-    request = replace(order, patient=PatientData(()))
-    return OrderEvent(now, order.sent_time or now, order.control, order.status, control_id, request)
 
 
 def keep(connection: Connection, order_id: int, message_id: int | None, event: OrderEvent) -> None:
@@ -62,13 +136,14 @@ def device_says(
 ) -> None:
     """A device, a study or a report moves the order: one more saying, and the order is what all of them make it."""
     order = orders.get_order(connection, order_id)
-    known = events_of(connection, order_id)
-    # A device knows no time but the present: it speaks after all that was said.
-    now = max([at, *(e.happened + _TICK for e in known)])
-    said = OrderEvent(now, now, DEVICE, status, "")
-    folded: Folded = fold([*known, said])
-    if folded.status is order.status:
+    before = order.state or fold(events_of(connection, order_id)).state
+    after, _ = advance(before, DEVICE, status)
+    if after == before:
         return
-    keep(connection, order_id, message_id, said)
-    orders.change_order(connection, order_id, {"status": folded.status, "updated_at": at})
-    orders.add_history(connection, order_id, at, event, order.status, folded.status, message_id=message_id)
+    # A device knows no time but the present: it speaks after all that was said.
+    now = _now(connection, order_id, at)
+    keep(connection, order_id, message_id, OrderEvent(now, now, DEVICE, status, ""))
+    told = after.status or order.status
+    orders.change_order(connection, order_id, {"status": told, "fold": orders.kept_state(after), "updated_at": at})
+    if told is not order.status:
+        orders.add_history(connection, order_id, at, event, order.status, told, message_id=message_id)

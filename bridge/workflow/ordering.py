@@ -6,51 +6,106 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from bridge.domain.folding import fold
+from bridge.domain.folding import CREATING, OrderEvent, not_granted
 from bridge.domain.identity import Identifier
-from bridge.domain.lifecycle import ENDED, GIVEN_UP, STEP_OF_ORDER, Action, action_of
-from bridge.domain.message import UNKNOWN_ORDER
+from bridge.domain.lifecycle import ENDED, ERROR, GIVEN_UP, STEP_OF_ORDER, VISIBLE, Action, action_of
+from bridge.domain.message import UNKNOWN_END, UNKNOWN_ORDER
 from bridge.domain.order import OrderRequest, OrderStatus, StepStatus, left
-from bridge.errors import BadValue
-from bridge.store import audit, orders, review, studies
+from bridge.domain.patient import PatientData
+from bridge.errors import BadValue, MissingField, StateConflict
+from bridge.store import audit, orders, patients, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
-from bridge.workflow import appointing, identifying, notifying, order_events, reporting
+from bridge.workflow import appointing, filling, identifying, notifying, order_events, reporting
 from bridge.workflow.context import Context
+from bridge.workflow.order_events import Said
 from bridge.workflow.scheduling import Result, take_procedure, told_id
 
+_ENDS = frozenset({Action.CANCEL, Action.DISCONTINUE})
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
 
 
 def take_order(
-    connection: Connection, order: OrderRequest, message_id: int, who: str, context: Context, *, control_id: str = ""
+    connection: Connection,
+    order: OrderRequest,
+    message_id: int,
+    who: str,
+    context: Context,
+    *,
+    control_id: str = "",
+    received: datetime | None = None,
 ) -> Result:
     """Apply one order of a message inside its transaction. Raises `BadInput` when it cannot be used.
 
     What the order is afterwards does not depend on when the message came, only on what all its messages say.
     """
     at = context.clock.now()
+    order, warnings = order_events.dated(order, received or at)
     action = action_of(order.control)
     if action is None:
         raise BadValue("order control is not in table 0119", where="ORC-1")
     if action is Action.NOTHING:
-        return Result(warnings=["order control asks for no change"], changed=False)
-    found = orders.find_order(connection, order.placer, order.filler)
+        notifying.answer_request(connection, order, message_id, False, context)
+        return Result(warnings=[f"order control {order.control} asks for no change"], changed=False)
+    found = _find(connection, order)
     if len(found) > 1:
         return _park(connection, found[0], "order-numbers-of-two-orders", {"orders": [f.id for f in found]}, at)
-    whose = identifying.take_patient_of_order(connection, order.patient, order.event_time, message_id, at)
+    if order.contradiction:
+        if not found:
+            raise StateConflict("its groups say different things of one order", where="ORC-1")
+        return _park(connection, found[0], order.contradiction, {"message": message_id}, at)
+    whose = _whose(connection, order, found, message_id, at)
     if whose.parked:
         return Result(parked=[whose.parked], changed=False)
+    event = order_events.event_of(connection, found[0].id if found else None, order, control_id, received or at)
     if found:
-        result = _change(connection, found[0], order, action, whose.patient_id, message_id, who, context, control_id)
+        result = _change(connection, found[0], order, event, action, whose.patient_id, message_id, who, context)
     else:
-        result = _create(connection, order, action, whose.patient_id, message_id, who, context, control_id)
-    result.warnings += whose.warnings
-    notifying.answer_request(connection, order, message_id, result.changed, context)
+        result = _create(connection, order, event, action, whose.patient_id, message_id, who, context)
+    result.warnings += [*warnings, *whose.warnings]
+    if not order.further:  # one message, one answer
+        notifying.answer_request(connection, order, message_id, result.changed, context)
+    if filling.ACCESSION in result.warnings:
+        notifying.tell_numbered(connection, order, context)
     if result.changed:  # what came before its order finds it now
         appointing.order_came(connection, order, context)
         reporting.order_came(connection, order, context)
     return result
+
+
+def _find(connection: Connection, order: OrderRequest) -> list[OrderRow]:
+    """The order's own numbers in ORC and, where OBR gives others, those: of two orders a person must say which."""
+    found = orders.find_order(connection, order.placer, order.filler)
+    if order.detail_placer or order.detail_filler:
+        known = {one.id for one in found}
+        detail = orders.find_order(connection, order.detail_placer, order.detail_filler)
+        found += [one for one in detail if one.id not in known]
+    return found
+
+
+def _whose(
+    connection: Connection, order: OrderRequest, found: list[OrderRow], message_id: int, at: datetime
+) -> identifying.Whose:
+    """PID may be left out (HL7 v2.5.1 4.4.1): what is said of a known order needs none. Of an unknown one it is kept
+    with nobody's record, until a message tells whose the order is."""
+    if order.patient.identifiers:
+        return identifying.take_patient_of_order(connection, order.patient, order.event_time, message_id, at)
+    if order.control in CREATING:
+        raise MissingField("an order without a patient", where="PID-3")
+    if found:
+        return identifying.Whose(found[0].patient_id)
+    return identifying.take_patient_of_order(connection, PatientData(()), None, message_id, at)
+
+
+def _adopted(connection: Connection, row: OrderRow, patient_id: int) -> OrderRow | None:
+    """The order as the patient's own, if it is nobody's so far; None when it is somebody else's."""
+    if patient_id == row.patient_id:
+        return row
+    if not row.placeholder or patients.identifiers_of(connection, row.patient_id):
+        return None
+    orders.change_order(connection, row.id, {"patient_id": patient_id})
+    patients.drop_patient(connection, row.patient_id)
+    return replace(row, patient_id=patient_id)
 
 
 def _park(connection: Connection, order: OrderRow, reason: str, details: dict[str, Any], at: datetime) -> Result:
@@ -61,28 +116,29 @@ def _park(connection: Connection, order: OrderRow, reason: str, details: dict[st
 def _create(
     connection: Connection,
     order: OrderRequest,
+    event: OrderEvent,
     action: Action,
     patient_id: int,
     message_id: int,
     who: str,
     context: Context,
-    control_id: str,
 ) -> Result:
     at = context.clock.now()
     result = Result()
-    event = order_events.event_of(order, control_id, at, [])
-    folded = fold([event])
-    if not folded.created:
+    state = order_events.first_said(event)
+    status = state.status or OrderStatus.SC
+    if not state.created:
         # A cancel, a change or a bare status of an order that nobody told us of: kept, so that its NW finds it.
-        result.warnings.append(UNKNOWN_ORDER)
+        result.warnings.append(UNKNOWN_END if action in _ENDS else UNKNOWN_ORDER)
     order_id = orders.add_order(
         connection,
         {
             **_numbers(order),
             **{k: left(v) for k, v in _order_values(order).items()},
             "patient_id": patient_id,
-            "status": folded.status,
-            "placeholder": not folded.created,
+            "status": status,
+            "placeholder": not state.created,
+            "fold": orders.kept_state(state),
             "event_at": order.event_time,
             "created_at": at,
             "updated_at": at,
@@ -91,9 +147,10 @@ def _create(
     )
     order_events.keep(connection, order_id, message_id, event)
     what = f"{order.control} {order.status}".strip()
-    orders.add_history(connection, order_id, at, what, "", folded.status, message_id=message_id)
+    orders.add_history(connection, order_id, at, what, "", status, message_id=message_id)
     audit.write_audit(connection, at=at, who=who, action="order-created", subject=f"order:{order_id}")
-    uid = take_procedure(connection, order_id, patient_id, order, folded.status, result, context, fresh=True)
+    uid = take_procedure(connection, order_id, patient_id, order, status, result, context, fresh=True)
+    _put_in_sight(connection, order_id, event, "", result, at)
     studies.reopen_for_order(
         connection,
         uids=[uid] if uid else [],
@@ -106,33 +163,38 @@ def _create(
 
 def _change(
     connection: Connection,
-    row: OrderRow,
+    known: OrderRow,
     order: OrderRequest,
+    event: OrderEvent,
     action: Action,
     patient_id: int,
     message_id: int,
     who: str,
     context: Context,
-    control_id: str,
 ) -> Result:
     at = context.clock.now()
-    if patient_id != row.patient_id:
+    row = _adopted(connection, known, patient_id)
+    if row is None:
         # The worst fault there is: an order that moves to another person by a number alone.
-        return _park(connection, row, "order-of-another-patient", {"message": message_id}, at)
+        return _park(connection, known, "order-of-another-patient", {"message": message_id}, at)
+    if _has_two_accessions(connection, row, order):
+        return _park(connection, row, "accession-numbers-of-two-exams", {"message": message_id}, at)
     result = Result()
-    known = order_events.events_of(connection, row.id)
-    event = order_events.event_of(order, control_id, at, known)
-    before, folded = fold(known), fold([*known, event])
-    late = any(event.key < other.key for other in known)
+    said = order_events.say(connection, row, event, order)
     order_events.keep(connection, row.id, message_id, event)
-    if late and folded == before:
+    if not said.news:
         return Result(warnings=["older than what is stored: no effect"], changed=False)
-    reorder = folded.reordered > before.reordered
-    if order.control == "NW" and before.created and not reorder:
+    order, late, status = said.request, said.late, said.after.status or OrderStatus.SC
+    if not filling.accept_accession(connection, row, order.accession):
+        # Images carry the number that was made: which of the two names the exam is a person's to say.
+        details = {"message": message_id}
+        review.open_review(connection, "order-conflict", f"order:{row.id}", filling.IN_USE, at, details)
+        result.parked.append(filling.IN_USE)
+        order = replace(order, accession=row.accession)
+    elif row.accession_made and order.accession and row.accession and order.accession.key != row.accession.key:
+        result.warnings.append(filling.REPLACED)
+    if order.control == "NW" and said.before.created and not said.reordered and not order.further:
         result.warnings.append("the order is known: taken as a change")
-    if late and folded.request is not None:
-        # It came late: what is newer than it stands, and it fills what that left open.
-        order = replace(folded.request, control=order.control, patient=order.patient)
     # Empty keeps (HL7 v2.5.1 2.5.3), also for what decides on the procedure and its steps.
     order = replace(
         order,
@@ -144,8 +206,10 @@ def _change(
     )
     values: dict[str, Any] = {
         **_changes({**_numbers(order), **_order_values(order)}),
-        "status": folded.status,
-        "placeholder": not folded.created,
+        "accession_made": row.accession_made and (order.accession == row.accession),
+        "status": status,
+        "placeholder": not said.after.created,
+        "fold": orders.kept_state(said.after),
         "updated_at": at,
     }
     if order.allergies:
@@ -154,14 +218,43 @@ def _change(
         values["event_at"] = order.event_time or row.event_at
     orders.change_order(connection, row.id, values)
     what, note = f"{order.control} {event.status}".strip(), "late: it fills what was left open" if late else ""
-    orders.add_history(connection, row.id, at, what, row.status, folded.status, message_id=message_id, note=note)
+    orders.add_history(connection, row.id, at, what, row.status, status, message_id=message_id, note=note)
     audit.write_audit(connection, at=at, who=who, action="order-changed", subject=f"order:{row.id}")
     if late or action is Action.UPSERT or (action is Action.STATUS and order.procedure.steps):
-        take_procedure(connection, row.id, row.patient_id, order, folded.status, result, context)
-    _steps_follow(connection, row.id, folded.status, reorder=reorder)
-    _parking_follows(connection, row.id, row.status, folded.status, at)
+        take_procedure(connection, row.id, row.patient_id, order, status, result, context)
+    _steps_follow(connection, row.id, status, said)
+    _parking_follows(connection, row.id, row.status, status, at)
     _look_for_studies(connection, row.id, row.patient_id)
+    _put_in_sight(connection, row.id, event, "" if late else said.before.status or "", result, at)
     return result
+
+
+def _has_two_accessions(connection: Connection, row: OrderRow, order: OrderRequest) -> bool:
+    """Another accession number with another exam under the number of one order: it would be told for both exams."""
+    if row.accession_made:
+        return False  # a number of ours for the one exam: its own may take that place
+    if not order.accession or not row.accession or order.accession.key == row.accession.key or row.status in ENDED:
+        return False
+    told = told_id(order.procedure.procedure_id)
+    ids = {procedure.requested_procedure_id for procedure in orders.procedures_of(connection, row.id)}
+    return bool(told and ids) and told not in ids
+
+
+def _put_in_sight(
+    connection: Connection, order_id: int, event: OrderEvent, before: OrderStatus | str, result: Result, at: datetime
+) -> None:
+    """What the sender must be told of, and what a person must: a request that came too late, and a filler's error."""
+    reason = "filler-reports-an-error" if event.status == ERROR else ""
+    current = OrderStatus(before) if before else None
+    if not_granted(event.control, event.status, current):
+        result.warnings.append(f"{event.control} comes too late, the order is {before}: not done")
+        # What replaces it is ordered in the same message, and stands beside what was to be replaced.
+        reason = "replaced-too-late" if event.control == "RP" else reason
+    elif event.control in ("XO", "XX") and not event.status and current is OrderStatus.IP:
+        result.warnings.append("the order is in progress: the change may come too late")
+    if reason:
+        review.open_review(connection, "order-conflict", f"order:{order_id}", reason, at, {})
+        result.parked.append(reason)
 
 
 _NUMBER_OF = {
@@ -213,16 +306,19 @@ def _order_values(order: OrderRequest) -> dict[str, Any]:
     }
 
 
-def _steps_follow(connection: Connection, order_id: int, after: OrderStatus, *, reorder: bool) -> None:
+def _steps_follow(connection: Connection, order_id: int, after: OrderStatus, said: Said) -> None:
     """The order's status moves its steps, but never takes back what a device has performed, save for a re-order."""
+    reorder, by_device = said.reordered, said.after.performed is not None
     wanted = STEP_OF_ORDER.get(after)
     if wanted is None:
         return
     for step in orders.steps_of_order(connection, order_id):
         status = StepStatus(step.status)
-        arrived = wanted is StepStatus.SCHEDULED and status in (StepStatus.ARRIVED, StepStatus.READY)
-        if status is wanted or arrived:
+        waits = wanted is StepStatus.SCHEDULED and status in VISIBLE
+        if status is wanted or waits:
             continue
+        if by_device and wanted is StepStatus.STARTED and status in VISIBLE:
+            continue  # it began another step of the order: this one still waits
         if status in PERFORMED and not reorder and orders.was_performed(connection, step.id):
             if wanted is StepStatus.SCHEDULED or status is StepStatus.COMPLETED:
                 continue

@@ -17,12 +17,16 @@ from bridge.workflow.scheduling import Result
 
 CONFLICT = "report-conflict"
 ANOTHER_PATIENT = "report-of-another-patient"
+UNTIED = "report-untied"
+NOT_OF_IMAGING = "no imaging report: no modality, no text, and its order is not known: nothing is kept"
 NO_ORDER = "the order of the report is not known: tied when it comes"
 
 
 def take_report(connection: Connection, request: ReportRequest, message_id: int, who: str, context: Context) -> Result:
     """Keep one report inside its message's transaction: a new one, or the newest word on a known one."""
     at = context.clock.now()
+    if not request.of_imaging and not _is_known(connection, request):
+        return Result(warnings=[NOT_OF_IMAGING], changed=False)
     whose = identifying.take_patient_of_order(connection, request.patient, request.sent, message_id, at)
     if whose.parked:
         return Result(parked=[whose.parked], changed=False)
@@ -43,6 +47,21 @@ def take_report(connection: Connection, request: ReportRequest, message_id: int,
         reports.change_report(connection, report_id, {**values, "message_id": message_id, "updated_at": at})
     audit.write_audit(connection, at=at, who=who, action="report-taken", subject=f"report:{report_id}")
     return _tie(connection, report_id, at)
+
+
+def _is_known(connection: Connection, request: ReportRequest) -> bool:
+    """Whether the report is a correction, or of an order or a study that is ours."""
+    if reports.find_report(connection, request.number) is not None:
+        return True
+    if orders.find_order(connection, request.placer, request.filler):
+        return True
+    accession = request.accession
+    if accession and (
+        reports.orders_by_accession(connection, accession) or reports.studies_by_accession(connection, accession)
+    ):
+        return True
+    uid = request.study_instance_uid
+    return bool(uid) and studies.find_study(connection, uid) is not None
 
 
 def order_came(connection: Connection, order: OrderRequest, context: Context) -> None:
@@ -131,7 +150,10 @@ def _tie(connection: Connection, report_id: int, at: datetime) -> Result:
     if reason:
         review.open_review(connection, CONFLICT, subject, reason, at, {})
         return Result(parked=[reason])
-    review.close_review(connection, (CONFLICT,), subject, at, "bridge", "tied")
+    waits = order is None and study_id is None
+    review.close_review(connection, (CONFLICT,) if waits else (CONFLICT, UNTIED), subject, at, "bridge", "tied")
+    if waits:  # perhaps for ever, and somebody wrote it for somebody to read
+        review.open_review(connection, UNTIED, subject, "order-not-known", at, {})
     if order is None:
         return Result(warnings=[NO_ORDER])
     if row.status in COMPLETING:

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from bridge import uids
+from bridge.config import Settings
 from bridge.domain.coding import Code
 from bridge.domain.lifecycle import ENDED, STEP_OF_ORDER, Action, action_of
 from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest, StepRequest, StepStatus, left
+from bridge.domain.pairing import (
+    UNCLEAR,
+    ProcedureKey,
+    StepKey,
+    find_procedure,
+    pair_steps,
+    procedure_key,
+    step_key,
+)
 from bridge.store import orders, performed, review, studies
 from bridge.store.db import Connection
+from bridge.workflow import filling
 from bridge.workflow.context import Context
 from bridge.workflow.stations import Placement, place
 
 SHORT_STRING = 16
 """SH (PS3.5 6.2): accession number, requested procedure id, step id."""
+MOST_MADE = 100
+"""Aliases of ids that we made for the steps of one procedure are looked for up to this number."""
 FOREIGN_UID = "study-uid-of-another-patient"
 NO_STATION = "no-station"
 NOWHERE = Placement(())
@@ -71,7 +84,8 @@ def take_procedure(
     """
     request = order.procedure
     if not request.steps:
-        if action_of(order.control) is Action.UPSERT and (fresh or not orders.steps_of_order(connection, order_id)):
+        open_ = action_of(order.control) is Action.UPSERT and status not in ENDED
+        if open_ and (fresh or not orders.steps_of_order(connection, order_id)):
             # An order that no scanner could ever be shown: in sight of a person, not silent.
             result.parked.append("no-step")
             at = context.clock.now()
@@ -82,10 +96,15 @@ def take_procedure(
         review.close_review(connection, ("order-parked",), subject, context.clock.now(), "bridge", settled)
     if order.accession:
         _fits(order.accession.value, "accession number", result)
-    row = None if fresh else _same_procedure(orders.procedures_of(connection, order_id), request, order)
+    stored = [] if fresh else orders.procedures_of(connection, order_id)
+    place = _same_procedure(stored, request, order, context.settings) if stored else None
+    if place == UNCLEAR:
+        _park_unclear(connection, order_id, "exam-unclear", result, context)
+        return ""
+    row = None if place is None else stored[place]
     known: dict[str, Any] = {}
     if row is None:
-        key, procedure_id, uid = _add_procedure(connection, order_id, order, result)
+        key, procedure_id, uid = _add_procedure(connection, order_id, order, stored, result, context)
         new_uid = True
     else:
         key, procedure_id = row.id, row.requested_procedure_id
@@ -97,10 +116,29 @@ def take_procedure(
     new_uid = new_uid or any(s.parked == FOREIGN_UID for s in known.values())
     foreign = new_uid and orders.study_uid_of_another(connection, uid, patient_id)
     desk = _Steps(connection, key, order, status, uid, foreign, result, context, dict(known))
-    for number, step in enumerate(request.steps, 1):
-        step_id = _step_id(step.step_id, known, procedure_id, number, len(request.steps))
+    rows = list(known.values())
+    sent = [replace(step_key(step), step_id=told_id(step.step_id)) for step in request.steps]
+    taken = {*known, *(step.step_id for step in sent)}
+    places = pair_steps([_stored_step_key(one, procedure_id) for one in rows], sent) if rows else [None] * len(sent)
+    for number, (step, where) in enumerate(zip(request.steps, places, strict=True), 1):
+        if where == UNCLEAR:
+            _park_unclear(connection, order_id, "step-unclear", result, context)
+            continue
+        step_id = step.step_id if where is None else rows[where].scheduled_step_id
+        if not step_id:
+            result.warnings.append(filling.MADE.format("scheduled step id"))
+            step_id = _free_id(procedure_id, taken, "-", number)
+            taken.add(told_id(step_id))
         desk.take(_fits(step_id, "step id", result), step, _sent(step_id))
+    if order.accession is None:
+        result.warnings += filling.fill_accession(connection, order_id, context)
     return uid
+
+
+def _park_unclear(connection: Connection, order_id: int, reason: str, result: Result, context: Context) -> None:
+    """One of several is meant, and a person must say which: the others stay what they are."""
+    review.open_review(connection, "order-conflict", f"order:{order_id}", reason, context.clock.now(), {})
+    result.parked.append(reason)
 
 
 def _values(request: ProcedureRequest) -> dict[str, Any]:
@@ -113,12 +151,24 @@ def _values(request: ProcedureRequest) -> dict[str, Any]:
     }
 
 
-def _add_procedure(connection: Connection, order_id: int, order: OrderRequest, result: Result) -> tuple[int, str, str]:
+def _add_procedure(
+    connection: Connection,
+    order_id: int,
+    order: OrderRequest,
+    stored: list[Any],
+    result: Result,
+    context: Context,
+) -> tuple[int, str, str]:
     request = order.procedure
-    procedure_id = _fits(_procedure_ids(order)[0], "requested procedure id", result)
-    uid = request.study_instance_uid or uids.new_uid()
+    if not request.procedure_id:
+        result.warnings.append(filling.MADE.format("requested procedure id"))
+    whole, taken = filling.procedure_ids(order, context.settings)[0], {row.requested_procedure_id for row in stored}
+    if told_id(whole) in taken:  # made from the order's number, which a sister procedure is named by
+        whole = _free_id(whole, taken, ".", 2)
+    procedure_id = _fits(whole, "requested procedure id", result)
+    uid = request.study_instance_uid or filling.study_uid(order, whole, context.settings)
     if not request.study_instance_uid:
-        result.warnings.append("no Study Instance UID in the order: one was made")
+        result.warnings.append(filling.MADE.format("Study Instance UID"))
     key = orders.add_procedure(
         connection,
         {
@@ -126,7 +176,7 @@ def _add_procedure(connection: Connection, order_id: int, order: OrderRequest, r
             "order_id": order_id,
             "requested_procedure_id": procedure_id,
             "code": _code(request.code),
-            "requested_procedure_id_sent": _sent(_procedure_ids(order)[0]),
+            "requested_procedure_id_sent": _sent(whole),
             "study_instance_uid": uid,
             "study_instance_uid_generated": not request.study_instance_uid,
         },
@@ -151,30 +201,38 @@ def _change_procedure(connection: Connection, row: Any, request: ProcedureReques
     return uid
 
 
-def _procedure_ids(order: OrderRequest) -> list[str]:
-    """OBR-19, else the accession number, else the filler's or placer's number: stable for the life of the order."""
-    numbers = (order.accession, order.filler, order.placer)
-    return [i for i in (order.procedure.procedure_id, *(n.value for n in numbers if n)) if i]
-
-
-def _same_procedure(stored: list[Any], request: ProcedureRequest, order: OrderRequest) -> Any | None:
-    wanted, *numbers = (told_id(i) for i in _procedure_ids(order))
+def _same_procedure(
+    stored: list[Any], request: ProcedureRequest, order: OrderRequest, settings: Settings
+) -> int | None:
+    """The place of the procedure that is meant, None for a new one, or UNCLEAR."""
+    ids, wanted = filling.procedure_ids(order, settings), procedure_key(request)
+    made = {told_id(i) for i in ids} - {told_id(request.procedure_id)}
+    keys = []
     for row in stored:
-        if row.requested_procedure_id == wanted:
-            return row
-    if len(stored) == 1 and stored[0].requested_procedure_id in numbers:
-        return stored[0]  # we named it by the order before its own id was told: one exam, one entry
-    return stored[0] if stored and not request.procedure_id else None
+        own = row.requested_procedure_id
+        # One that we named by the order, before its own id was told, answers to any id.
+        ours = own in made or any(own.startswith(f"{one}.") for one in made)
+        keys.append(
+            ProcedureKey("" if ours else own, row.study_instance_uid, tuple(row.code[:2]) if row.code else None)
+        )
+    told = told_id(request.procedure_id) if request.procedure_id else ""
+    return find_procedure(keys, replace(wanted, procedure_id=told), alone=order.alone)
 
 
-def _step_id(sent: str, known: dict[str, Any], procedure_id: str, number: int, of: int) -> str:
-    """The id sent, else the one that we made: also when the sender's own comes after a scanner has seen ours."""
-    made = f"{procedure_id}-{number}"
-    if told_id(sent) in known:
-        return sent
-    if not sent and of == 1 and len(known) == 1:
-        return next(iter(known))
-    return made if not sent or (of == len(known) and told_id(made) in known) else sent
+def _free_id(base: str, taken: Collection[str], mark: str, number: int) -> str:
+    """`base` with the first number from `number` on that is not taken: what was told once never names another."""
+    while told_id(f"{base}{mark}{number}") in taken:
+        number += 1
+    return f"{base}{mark}{number}"
+
+
+def _stored_step_key(row: Any, procedure_id: str) -> StepKey:
+    """A step id that begins with the id of its procedure is one of ours, as far as we can tell."""
+    own, codes = row.scheduled_step_id, tuple(code[0] for code in row.protocol_codes)
+    made = own.startswith(f"{procedure_id}-")
+    if own.startswith("~"):
+        made = any(own == told_id(f"{procedure_id}-{number}") for number in range(1, MOST_MADE))
+    return StepKey(own, not made, row.modality or row.modality_sent, codes)
 
 
 def _code(code: Code | None) -> list[str] | None:
@@ -313,8 +371,10 @@ class _Steps:
         if start is None:
             if row is not None:
                 return {}
-            start, defaulted = at.astimezone(self.context.settings.site.zone), True
-            self.result.warnings.append("no scheduled start in the order: the time of receipt stands in")
+            told = self.order.event_time if self.context.settings.filling.start == "event" else None
+            start, defaulted = (told or at).astimezone(self.context.settings.site.zone), True
+            which = "event" if told else "receipt"
+            self.result.warnings.append(f"no scheduled start in the order: the time of {which} stands in")
         return {"start_date": f"{start:%Y%m%d}", "start_time": f"{start:%H%M%S}", "start_defaulted": defaulted}
 
 

@@ -89,20 +89,22 @@ def _place_again(connection: Connection, row: Any, patient_id: int, patient_clas
     if row.status not in _WAITING or not any(one.patient_class for one in context.settings.station):
         return []
     folded = fold(order_events.events_of(connection, row.id))
-    if folded.request is None or not folded.created:
+    if not folded.created:
         return []
     stored = orders.get_order(connection, row.id)
-    request = replace(
-        folded.request,
-        control="XO",
-        placer=stored.placer,
-        filler=stored.filler,
-        accession=stored.accession,
-        department=stored.department,
-        visit=replace(folded.request.visit, patient_class=patient_class),
-    )
     result = scheduling.Result()
-    scheduling.take_procedure(connection, row.id, patient_id, request, folded.status, result, context)
+    for of_procedure in folded.requests:
+        request = replace(
+            of_procedure,
+            control="XO",
+            placer=stored.placer,
+            filler=stored.filler,
+            accession=stored.accession,
+            department=stored.department,
+            visit=replace(of_procedure.visit, patient_class=patient_class),
+            alone=len(folded.requests) == 1,
+        )
+        scheduling.take_procedure(connection, row.id, patient_id, request, folded.status, result, context)
     return ["a step of an open order cannot be placed for the new class: parked"] if result.parked else []
 
 

@@ -34,6 +34,8 @@ imaging_order = Table(
     text_column("accession_told"),  # what scanners are told and images come back with: the number, or its alias
     Column("status", String, nullable=False),
     Column("placeholder", Boolean, nullable=False, server_default=text("false")),  # spoken of before its NW came
+    # What the next event needs to know of all before it, so that not every message reads them all; NULL: read them all.
+    Column("fold", Json),
     Column("event_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -68,14 +70,16 @@ order_event = Table(
     "order_event",
     metadata,
     row_id(),
-    foreign_key("order_id", "imaging_order.id"),
+    foreign_key("order_id", "imaging_order.id", index=False),
     Column("message_id", BigId, index=True),  # no foreign key: messages are purged before what they made
-    Column("happened_at", UtcDateTime, nullable=False),  # ORC-9, else MSH-7, else the receipt
+    # ORC-9, else MSH-7, else the receipt; never later than MSH-7, nor than the receipt where a clock runs ahead
+    Column("happened_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime, nullable=False),  # MSH-7, else the receipt
     Column("control", String, nullable=False),  # ORC-1, or MPPS
     Column("status", String, nullable=False),  # ORC-5, or the performed status
     Column("control_id", String, nullable=False),  # MSH-10: the named tie-break
     Column("request", Json),  # the order as the message gives it; NULL for a device's word
+    Index("ix_order_event_order", "order_id", "happened_at"),
 )
 
 order_history = Table(

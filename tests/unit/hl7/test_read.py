@@ -17,6 +17,7 @@ from bridge.errors import BadInput, BadValue, MissingField, NotReadable, TooLarg
 from bridge.hl7.message import Message
 from bridge.hl7.read import MOST_STEPS, read_message
 from bridge.mapping import MappingContext, Mappings, default_directory
+from bridge.mapping.compare import load_with
 
 CORPUS = Path(__file__).parents[2] / "corpus" / "hl7"
 CONTEXT = MappingContext(
@@ -242,9 +243,107 @@ def test_a_laboratory_order_creates_nothing_and_says_so() -> None:
     assert "no imaging order" in reading.warnings[0]
 
 
-def test_a_new_order_without_any_sign_of_imaging_creates_nothing() -> None:
-    reading = read(MSH, PID, "ORC|NW|PL", segment("OBR", f4="GLU^Glucose"))
+def test_an_order_that_names_no_modality_is_an_order_for_a_person_to_see() -> None:
+    """Many a RIS has the modality in its procedure codes alone."""
+    (request,) = read(MSH, PID, "ORC|NW|PL", segment("OBR", f4="GLU^Glucose")).orders
+    assert [(step.modality, step.modality_sent) for step in request.procedure.steps] == [("", "")]
+
+
+def test_on_a_mixed_feed_an_order_without_any_sign_of_imaging_creates_nothing() -> None:
+    lines = (MSH, PID, "ORC|NW|PL", segment("OBR", f4="GLU^Glucose"))
+    reading = read_message(Message.read("\r".join(lines).encode()), MAPPINGS, mixed=True)
     assert reading.orders == () and "no imaging order" in reading.warnings[0]
+
+
+@pytest.mark.parametrize("trade", ["RXO|ASP", "RXE|1", "ODS|D", "RQD|1|GLOVES", "BPO|1"])
+def test_an_order_of_another_trade_creates_nothing(trade: str) -> None:
+    reading = read(MSH, PID, "ORC|NW|PL", trade)
+    assert reading.orders == () and f"no imaging order ({trade[:3]})" in reading.warnings[0]
+
+
+def test_a_sites_table_of_procedure_codes_gives_the_modality(tmp_path: Path) -> None:
+    overlay = tmp_path / "site.yaml"
+    overlay.write_text("codes/procedure_modality:\n  codes: {CTHEAD: CT}\n")
+    mappings = load_with(default_directory(), overlay, CONTEXT)
+    lines = (MSH, PID, "ORC|NW|PL", segment("OBR", f4="CTHEAD^Head^L"))
+    for mixed in (False, True):
+        (request,) = read_message(Message.read("\r".join(lines).encode()), mappings, mixed=mixed).orders
+        assert request.procedure.steps[0].modality == "CT"
+
+
+# What is one order, one procedure, one step
+
+
+def groups(*obr: dict[str, str], orc: str = "ORC|NW|PL-1") -> tuple[OrderRequest, ...]:
+    lines = [line for fields in obr for line in (orc, segment("OBR", **{"f24": "CT", **fields}))]
+    reading = read(MSH, PID, *lines)
+    assert reading.refusal is None
+    return reading.orders
+
+
+def test_other_codes_without_ids_are_other_procedures() -> None:
+    found = groups({"f4": "C1^head^L"}, {"f4": "C2^chest^L"})
+    assert [(one.procedure.description, one.alone, one.further) for one in found] == [
+        ("head", False, False),
+        ("chest", False, True),
+    ]
+
+
+def test_other_codes_under_one_procedure_id_are_steps_of_it() -> None:
+    (request,) = groups({"f4": "C1^head^L", "f19": "RP"}, {"f4": "C2^chest^L", "f19": "RP"})
+    assert [step.description for step in request.procedure.steps] == ["head", "chest"]
+    assert request.procedure.steps[1].protocol_codes == (Code("C2", "L", "chest"),)
+
+
+def test_other_codes_of_one_step_are_its_protocol() -> None:
+    (request,) = groups({"f4": "C1^head^L", "f20": "S1"}, {"f4": "C2^chest^L", "f20": "S1"})
+    (step,) = request.procedure.steps
+    assert step.protocol_codes == (Code("C2", "L", "chest"),)
+
+
+def test_other_filler_numbers_are_other_procedures() -> None:
+    found = groups({"f4": "C1^knee^L", "f3": "F1"}, {"f4": "C1^knee^L", "f3": "F2"})
+    assert len(found) == 2
+
+
+def test_other_placer_numbers_in_obr_are_other_orders() -> None:
+    found = groups({"f2": "PL-1", "f3": "F1", "f18": "A1"}, {"f2": "PL-2", "f3": "F2", "f18": "A2"})
+    assert [(one.placer and one.placer.value, one.filler and one.filler.value) for one in found] == [
+        ("PL-1", "F1"),
+        ("PL-2", "F2"),
+    ]
+    assert [one.accession and one.accession.value for one in found] == ["A1", "A2"]
+
+
+def test_a_single_group_is_named_by_orc_and_tells_what_obr_says() -> None:
+    (request,) = groups({"f2": "PL-2"})
+    assert (request.placer, request.detail_placer) == (Identifier("PL-1", "orders"), Identifier("PL-2", "orders"))
+
+
+def test_two_accession_numbers_under_one_order_number_are_refused() -> None:
+    fault = refusal_of(
+        MSH, PID, "ORC|NW|PL", segment("OBR", f18="A1", f24="CT"), "ORC|NW|PL", segment("OBR", f18="A2", f24="CT")
+    )
+    assert (type(fault), fault.where) == (BadValue, "OBR-18")
+
+
+def test_groups_that_cancel_and_change_one_order_contradict_each_other() -> None:
+    lines = [MSH, PID, "ORC|CA|PL-1", segment("OBR", f20="S1", f24="CT")]
+    lines += ["ORC|XO|PL-1", segment("OBR", f20="S2", f24="CT")]
+    assert [one.contradiction for one in read(*lines).orders] == ["groups-contradict"] * 2
+
+
+def test_a_cancel_without_pid_reads_with_nobody_s_identifiers() -> None:
+    assert read(MSH, "ORC|CA|PL-1").orders[0].patient.identifiers == ()
+
+
+def test_a_cancel_that_names_somebody_without_an_identifier_is_refused() -> None:
+    assert refusal_of(MSH, "PID|||||Doe", "ORC|CA|PL-1").where == "PID-3"
+
+
+def test_several_tq1_are_told() -> None:
+    lines = (MSH, PID, "ORC|NW|PL", "TQ1|1||||||20260202", "TQ1|2||||||20260203", segment("OBR", f24="CT"))
+    assert "order group 1 has several TQ1: the first one counts" in read(*lines).warnings
 
 
 def test_a_zds_alone_is_a_sign_of_imaging() -> None:

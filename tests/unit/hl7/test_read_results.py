@@ -166,3 +166,28 @@ def test_a_document_that_is_only_pointed_at_is_told() -> None:
 
 def test_a_study_uid_that_is_none_is_no_study() -> None:
     assert report("OBX|1|ST|113014^DICOM Study^DCM||unknown").study_instance_uid == ""
+
+
+# Whose report it is
+
+
+@pytest.mark.parametrize(
+    ("lines", "imaging"),
+    [
+        ((OBR, "OBX|1|NM|GLU^Glucose||92|mg/dL"), False),
+        ((OBR, "OBX|1|NM|GLU^Glucose||92|mg/dL", "NTE|1||fasting"), False),
+        ((OBR, "OBX|1|TX|IMP^Impression||Normal."), True),
+        ((OBR, "OBX|1|NM|DLP^Dose||812|mGy.cm", "ZDS|1.2.3"), True),
+        (("OBR|1||F1|CT^CT head^L||||||||||||||||||||CT|F", "OBX|1|NM|DLP^Dose||812|mGy.cm"), True),
+    ],
+    ids=["measures", "measures with a note", "text", "a study", "a modality"],
+)
+def test_a_report_shows_whether_it_is_of_imaging(lines: tuple[str, ...], imaging: bool) -> None:
+    (found,) = read(MSH, PID, *lines).reports
+    assert found.of_imaging is imaging
+
+
+def test_on_a_mixed_feed_text_alone_is_no_sign_of_imaging() -> None:
+    raw = "\r".join((MSH, PID, OBR, "OBX|1|TX|MIC^Microscopy||No growth.")).encode()
+    (found,) = read_message(Message.read(raw), MAPPINGS, mixed=True).reports
+    assert not found.of_imaging

@@ -243,3 +243,28 @@ def test_a_report_tells_no_patient_data_in_its_history_and_audit(house: House) -
 def test_the_time_of_a_report_is_utc(house: House) -> None:
     send(house, report())
     assert isinstance(only(house).issued_at, datetime) and only(house).issued_at == at(14)
+
+
+# -- whose report it is -------------------------------------------------------------------------------------------
+
+
+def test_a_laboratorys_result_is_not_kept_and_makes_no_patient(house: House) -> None:
+    fate, told = send(house, report(of_imaging=False, text="Glucose: 92 mg/dL"))
+    assert (fate, house.rows("report"), house.rows("patient")) == (Fate.IGNORED, [], [])
+    assert any("no imaging report" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    "numbers", [{}, {"placer": None, "accession": Identifier("A1", "RIS")}], ids=["order", "accession"]
+)
+def test_a_result_without_words_of_an_order_that_we_know_is_kept(house: House, numbers: dict[str, Any]) -> None:
+    house.order(order())
+    send(house, report(of_imaging=False, **numbers))
+    assert only(house).order_id == house.order_row().id
+
+
+def test_a_report_of_an_unknown_order_is_in_sight_until_its_order_comes(house: House) -> None:
+    send(house, report())
+    assert house.reviews() == {("report-untied", "order-not-known")}
+    house.order(order())
+    assert house.reviews() == set()

@@ -246,6 +246,7 @@ def upgrade() -> None:
         sa.Column("accession_told", sa.String(), server_default="", nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("placeholder", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("fold", bridge.store.types.Json(), nullable=True),
         sa.Column("event_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
         sa.Column("created_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("updated_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
@@ -483,7 +484,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_order_event_message_id"), "order_event", ["message_id"], unique=False)
-    op.create_index(op.f("ix_order_event_order_id"), "order_event", ["order_id"], unique=False)
+    op.create_index("ix_order_event_order", "order_event", ["order_id", "happened_at"], unique=False)
     op.create_table(
         "order_history",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
