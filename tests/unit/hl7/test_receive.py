@@ -66,6 +66,11 @@ def test_a_feed_may_answer_ae_for_orders_that_it_never_saw_and_keeps_them_all_th
         assert site.orders() == 1
 
 
+def test_a_cancel_of_an_order_that_it_never_saw_is_never_answered_ae(tmp_path: Path) -> None:
+    with feed_site(tmp_path, unknown_order="AE") as site:
+        assert error(site.answer(orm(control="CA", version="2.5.1"))) == ("AA", "204", "W")
+
+
 def test_a_refused_resend_gets_its_first_answer(tmp_path: Path) -> None:
     with feed_site(tmp_path) as site:
         sender = site.connect()
