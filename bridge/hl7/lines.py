@@ -62,8 +62,14 @@ def continues(name: str, before: str, line: str, delimiters: Delimiters) -> bool
 def check_glued(text: str, begun: Mapping[str, int], segments: Iterable[Segment], separator: str) -> list[str]:
     """A warning for each segment that stands inside another one and is only missed. Raises NotReadable (`where` its
     name and line) for one without which an order would be lost; `begun` counts the lines that begin with each name."""
-    if all(text.count(name + separator) <= begun.get(name, 0) for name in _GLUED):
-        return []
+    # Counting is quick, and nearly always all there is to do.
+    for name, begins in _beginnings(separator):
+        if text.count(begins) > begun.get(name, 0):
+            return _look_inside(segments, separator)
+    return []
+
+
+def _look_inside(segments: Iterable[Segment], separator: str) -> list[str]:
     pattern, warnings = _pattern(separator), []
     for segment in segments:
         for found in pattern.finditer(segment.text, 4):
@@ -73,6 +79,11 @@ def check_glued(text: str, begun: Mapping[str, int], segments: Iterable[Segment]
                 raise NotReadable(told, where=f"{name} line {segment.number}", code=SEQUENCE)
             warnings.append(told)
     return warnings
+
+
+@lru_cache(maxsize=64)
+def _beginnings(separator: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, name + separator) for name in _GLUED)
 
 
 @lru_cache(maxsize=64)
