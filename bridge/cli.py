@@ -9,6 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import click
 
@@ -155,44 +156,54 @@ def check(given: _Given) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--all", "everything", is_flag=True, help="Also the fields that the message leaves empty.")
 @click.option("--feed", default="", help="Read by this feed's settings.  [default: the first]")
 @click.pass_obj
-def explain(given: _Given, file: Path, as_json: bool, everything: bool, feed: str) -> None:
+def explain(given: _Given, file: BinaryIO, as_json: bool, everything: bool, feed: str) -> None:
     """What the bridge reads from a message, which path, table row and mapping line gave each value, and its effect.
 
-    The message is tried by itself, on a store that is thrown away: why an order would be parked, and what each
-    modality would be told in its character set.
+    FILE is a message, several (also MLLP frames as captured, or a batch), or - for standard input. Each message is
+    tried by itself, on a store that is thrown away: why an order would be parked, and what each modality would be told
+    in its character set.
     """
     from bridge import app
     from bridge import preview as previewing
+    from bridge.hl7.capture import read_capture
     from bridge.hl7.conformance import remarks
     from bridge.hl7.explain import explain as explain_message
     from bridge.mapping.explain import render
 
     settings = Settings.load(given.config) if given.config.exists() else Settings()
     one = feed_of(settings, feed)
-    raw = file.read_bytes()
+    content = file.read()
     mappings = app.load_mappings(settings, one)
-    explanation = explain_message(
-        raw, mappings, charset_override=one.charset_override, charset_default=one.charset_default
-    )
-    preview = previewing.preview(raw, settings, one, mappings, SystemClock())
-    try:
-        conformance = remarks(raw)
-    except BridgeError as fault:
-        conformance = [str(fault)]
-    if as_json:
-        told = {**explanation.as_json(), "conformance": conformance, "preview": preview.as_json()}
-        click.echo(json.dumps(told, default=str, indent=2, ensure_ascii=False))
-    else:
+    messages = read_capture(content) or [content]
+    found: list[dict[str, Any]] = []
+    refused = False
+    for number, raw in enumerate(messages, 1):
+        explanation = explain_message(
+            raw, mappings, charset_override=one.charset_override, charset_default=one.charset_default
+        )
+        preview = previewing.preview(raw, settings, one, mappings, SystemClock())
+        refused |= bool(explanation.refusal)
+        try:
+            conformance = remarks(raw)
+        except BridgeError as fault:
+            conformance = [str(fault)]
+        if as_json:
+            found.append({**explanation.as_json(), "conformance": conformance, "preview": preview.as_json()})
+            continue
+        if len(messages) > 1:
+            click.secho(f"message {number} of {len(messages)}", bold=True)
         click.echo(render(explanation, colour=sys.stdout.isatty(), empty=everything))
         for line in conformance:
             click.echo(f"  structure: {line}")
         click.echo(previewing.render(preview))
-    sys.exit(1 if explanation.refusal else 0)
+    if as_json:  # one message is itself, several are a list
+        click.echo(json.dumps(found[0] if len(found) == 1 else found, default=str, indent=2, ensure_ascii=False))
+    sys.exit(1 if refused else 0)
 
 
 @main.command()

@@ -140,10 +140,17 @@ class Settings(Section):
         try:
             settings = cls.model_validate(tree)
         except ValidationError as errors:
-            faults += [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in errors.errors()]
+            faults += [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in _distinct(errors)]
         if faults:
             raise ConfigurationError(faults)
         return _anchored(settings, path.parent.resolve())
+
+
+def _distinct(errors: ValidationError) -> list[Any]:
+    """The errors without those that follow from others: a list is not too short because what stands in it is wrong."""
+    found = errors.errors()
+    inner = {e["loc"][:n] for e in found for n in range(len(e["loc"]))}
+    return [e for e in found if not (e["type"] == "too_short" and e["loc"] in inner)]
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

@@ -197,6 +197,8 @@ def _order(units: list[Unit], patient: PatientData, visit: Visit, warnings: list
     for one, most, what in ((placer, 64, "ORC-2"), (filler, 64, "ORC-3"), (accession, 16, "the accession number")):
         check_length(one.value if one else "", most, what, warnings)
     check_words(order, warnings)
+    procedure = _procedure(units, warnings)
+    _tell_missing(units[0].control, patient, procedure, warnings)
     return OrderRequest(
         control=units[0].control,
         status=order.kept("status"),
@@ -204,7 +206,7 @@ def _order(units: list[Unit], patient: PatientData, visit: Visit, warnings: list
         filler=filler,
         accession=accession,
         patient=patient,
-        procedure=_procedure(units, warnings),
+        procedure=procedure,
         visit=visit,
         event_time=order.moment("event_time"),
         sent_time=order.moment("sent_time"),
@@ -218,6 +220,16 @@ def _order(units: list[Unit], patient: PatientData, visit: Visit, warnings: list
         patient_weight_kg=order.text("patient_weight_kg"),
         patient_size_m=order.text("patient_size_m"),
     )
+
+
+def _tell_missing(control: str, patient: PatientData, procedure: ProcedureRequest, warnings: list[str]) -> None:
+    """Attributes of type 1 and 1C (PS3.4 K.6-1) for which nothing stands in: the order is shown without them."""
+    if control not in CREATING or not procedure.steps:
+        return
+    if not patient.name:
+        warnings.append("the patient has no name in the order (PID-5): scanners show what is known of them, or none")
+    if not procedure.description and not procedure.code:
+        warnings.append("the order neither names nor codes its exam (OBR-4, OBR-44): scanners show none")
 
 
 def _procedure(units: list[Unit], warnings: list[str]) -> ProcedureRequest:

@@ -59,6 +59,7 @@ class Mappings:
             for name, root in files.items()
             if name.startswith("codes/")
         }
+        _check_modalities(directory, tables.get("modality"), faults)
         rows: dict[str, tuple[RuleText, ...]] = {}
         for name in FIELDS:
             if name in files:
@@ -71,6 +72,17 @@ class Mappings:
             for name, section in rows.items()
         }
         return cls(**sections, tables=tables, transliteration=transliteration)
+
+
+def _check_modalities(directory: FilePath, table: CodeTable | None, faults: list[str]) -> None:
+    """A word that is no DICOM modality is found by no scanner's query (PS3.3 C.7.3.1.1.1)."""
+    terms = directory / "fhir" / "modalities.yaml"
+    known = load(terms, f"{directory.name}/fhir/modalities.yaml", faults) if terms.is_file() else None
+    if known is None or table is None:
+        return
+    for row in table.rows:
+        if row.ours and row.ours not in known.entries:
+            faults.append(f"{row.mark}: '{row.ours}' is no DICOM modality; {known.mark.file} lists them")
 
 
 def _compile(row: RuleText, context: MappingContext, tables: dict[str, CodeTable]) -> Rule:

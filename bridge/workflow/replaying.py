@@ -81,14 +81,18 @@ class Replaying:
         self, connection: Connection, envelope: Envelope, reading: Reading, message_id: int, who: str
     ) -> Replayed:
         # Read again under the lock: another replay may have been first.
-        before = Fate(_row(connection, message_id)["fate"])
+        row = _row(connection, message_id)
+        before = Fate(row["fate"])
         if before is Fate.APPLIED:
             return Replayed(message_id, before, before)
         at = self._context.clock.now()
-        newest = audit.newest_id(connection)
+        newest, waiting = audit.newest_id(connection), review.count_reviews(connection)
         orders.forget_message(connection, message_id)
         outcome = apply_reading(connection, envelope, reading, message_id, who, self._context)
-        acts = audit.acts_since(connection, newest, who)
+        # An order that is parked again as before was written again, and nothing came of it.
+        same = outcome.fate is before and set(outcome.reasons) <= set(row["reasons"])
+        in_vain = same and before is Fate.PARKED and review.count_reviews(connection) == waiting
+        acts = () if in_vain else audit.acts_since(connection, newest, who)
         inbox.record_replay(connection, message_id, outcome.fate, outcome.told)
         kind, subject = f"message-{Fate.REFUSED}", f"message:{message_id}"
         done = [f"message-{Fate.QUARANTINED}"]

@@ -239,6 +239,19 @@ def test_explain_names_the_mapping_line_of_a_value(site: Path, tmp_path: Path) -
     assert bridge("explain", str(junk), config=site).exit_code == 1
 
 
+@pytest.mark.parametrize("framed", [False, True], ids=["one after another", "MLLP"])
+def test_explain_takes_what_was_captured(site: Path, tmp_path: Path, framed: bool) -> None:
+    one = (
+        b"MSH|^~\\&|RIS|H|BRIDGE|H|20261125120000||ORM^O01|%d|P|2.3.1\rPID|||1001^^^HOSP||DOE^JANE\r"
+        b"ORC|NW|P%d^RIS\rOBR|1|P%d^RIS||CTH^CT head^L||||||||||||||A1||||||CT\r"
+    )
+    two = [one % (n, n, n) for n in (1, 2)]
+    captured = tmp_path / "captured.hl7"
+    captured.write_bytes(b"".join(b"\x0b%b\x1c\r" % raw for raw in two) if framed else b"".join(two))
+    result = bridge("explain", str(captured), config=site)
+    assert (result.exit_code, "message 2 of 2" in result.output, "P2 (" in result.output) == (0, True, True)
+
+
 def test_a_queue_that_stands_still_is_told_among_the_trouble_once(house: House) -> None:
     facts = status(house.settings, house.clock)
     queue = {"destination": "his", "waiting": 2, "oldest": house.clock.now(), "stopped": True, "answer": "AE",

@@ -68,6 +68,11 @@ def test_a_fault_names_the_setting(tmp_path: Path, text: str, where: str) -> Non
     assert any(where in line for line in faults(tmp_path, text))
 
 
+def test_a_title_that_is_too_long_is_one_fault(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, '[[station]]\nae_titles = ["MUCH_TOO_LONG_A_TITLE"]')
+    assert "station.0.ae_titles.0" in fault
+
+
 @pytest.mark.parametrize("text", ["[site\n", "x = \xff"], ids=["no TOML", "no UTF-8"])
 def test_a_file_that_cannot_be_read_is_one_fault(tmp_path: Path, text: str) -> None:
     (tmp_path / "bridge.toml").write_bytes(text.encode("latin-1"))

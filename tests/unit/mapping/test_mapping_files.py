@@ -164,3 +164,8 @@ def test_no_section_is_both_a_modality_and_no_imaging() -> None:
 def test_the_documentation_names_every_transform() -> None:
     text = (default_directory().parent / "docs" / "mapping.md").read_text()
     assert [name for name in TRANSFORMS if f"`{name}`" not in text] == []
+
+
+def test_a_word_for_a_modality_that_dicom_does_not_know_is_a_fault_with_its_line(directory: Path) -> None:
+    (directory / "sites" / "mary.yaml").write_text("codes/modality:\n  codes: {ROE: NOPE}\n")
+    assert [f for f in faults_of(directory, "mary") if "mary.yaml:2" in f and "'NOPE' is no DICOM modality" in f]

@@ -61,6 +61,14 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(house: House) -> None:
     assert "order-created" in [action for action, _ in told.acts]
 
 
+def test_an_order_that_is_parked_again_as_before_was_replayed_in_vain(house: House) -> None:
+    unknown = Reading(orders=(order(steps=(StepRequest(modality_sent="ROE"),)),))
+    house.send(unknown)
+    (row,) = house.rows("message")
+    told = replaying(house, unknown).replay(row.id, "cli:a", dry_run=True)
+    assert (told.before, told.after, told.acts) == (Fate.PARKED, Fate.PARKED, ())
+
+
 def test_a_replay_twice_has_one_effect(house: House) -> None:
     number = refused(house)
     again = replaying(house, Reading(orders=(order(),)))
