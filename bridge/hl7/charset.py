@@ -8,6 +8,7 @@ message is decoded first and split afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ _ALIASES = {
 _WHOLE = frozenset({"utf_8", "gb18030", "big5"})
 _ALONE = _WHOLE | {f"cp{page}" for page in range(1250, 1259)}
 """Sets that no ISO 2022 escape reaches."""
+_SIGNS_ABOVE = frozenset({"iso8859_1", "iso8859_9", "iso8859_15"})
+"""Sets whose 80 to BF are signs, so that what reads as UTF-8 is no word of theirs; in the others it may be (ÓŁ)."""
 _SWITCHED = frozenset({"jisx0201", "jisx0208", "jisx0212", "ksx1001"})
 
 # ISO 2022 designations after ESC -> (which half, set)
@@ -85,6 +88,15 @@ class CharacterSet:
     codec: str
     switched: bool
     dicom_terms: tuple[str, ...]
+
+    def check(self, raw: bytes) -> None:
+        """Raises NotReadable(where="MSH-18") for a whole message that is plainly UTF-8 and is said to be Latin: every
+        byte of it would decode, each letter to two others."""
+        if self.switched or self.codec not in _SIGNS_ABOVE or raw.isascii():
+            return
+        with contextlib.suppress(UnicodeDecodeError):
+            raw.decode("utf-8")
+            raise NotReadable("UTF-8, and MSH-18 says otherwise", where="MSH-18", code=UNDECODABLE)
 
     def decode(self, raw: bytes) -> str:
         """The text. Raises NotReadable(where="MSH-18") on the first byte or escape that does not belong."""
@@ -206,6 +218,61 @@ def _decode_run(run: bytes, low: str, high: str) -> str:
         else:
             out.append(part.translate(_TO_HIGH).decode(codec))
     return "".join(out)
+
+
+class Switched:
+    """A value whose set is switched by HL7's own escapes (v2.5.1 2.7.2, 2.7.3): these spell an ISO 2022 designation
+    without its ESC, and what follows, up to the next, is the codes of that set. Each value begins anew."""
+
+    def __init__(self, characters: CharacterSet) -> None:
+        # Only of a set of single bytes can text become the bytes again that it was.
+        single = not characters.switched and characters.codec not in _WHOLE
+        self._own = ("ascii", characters.codec if single and characters.codec != "ascii" else "")
+        self._codec = characters.codec if single else "ascii"
+        self._halves = list(self._own)
+        self._run: list[str] = []
+        self._raw: list[bytes] = []
+        self._readable = True
+        self._out: list[str] = []
+
+    def designate(self, several_bytes: bool, hexadecimal: str) -> bool:
+        """`\\M..\\` (`several_bytes`) or `\\C..\\`; False when it is no designation of that kind, or when what came
+        before it does not belong to its set."""
+        try:
+            code = bytes.fromhex(hexadecimal)
+            found = _DESIGNATIONS.get(code)
+            if found is None or several_bytes != code.startswith(b"$"):
+                return False
+            self._end_run()
+        except ValueError:
+            return False
+        self._halves[found[0]] = found[1]
+        return True
+
+    def add(self, text: str, hexadecimal: str = "") -> None:
+        """A piece of the value; of `\\X..\\` also the codes, which belong to the set that holds here."""
+        self._run.append(text)
+        try:
+            self._raw.append(bytes.fromhex(hexadecimal) if hexadecimal else text.encode(self._codec))
+        except ValueError:
+            self._readable = False
+
+    def whole(self) -> str | None:
+        """The text; None when a part of it does not belong to its set."""
+        try:
+            self._end_run()
+        except ValueError:
+            return None
+        return "".join(self._out)
+
+    def _end_run(self) -> None:
+        if tuple(self._halves) == self._own:
+            self._out += self._run
+        elif self._readable:
+            self._out.append(_decode_run(b"".join(self._raw), *self._halves))
+        else:
+            raise ValueError("text of another set")
+        self._run, self._raw, self._readable = [], [], True
 
 
 def _must_be_low(byte: int) -> bool:

@@ -118,7 +118,7 @@ class Message(_Scope):
         """Read one message.
 
         Raises NotReadable (`where` MSH: no header, or two of them; MSH-1, MSH-2: delimiters that cannot be; MSH-18:
-        bytes that do not decode) and Unsupported (`where` MSH-18: UTF-16 and the like).
+        bytes that do not decode, or plainly to something else) and Unsupported (`where` MSH-18: UTF-16 and the like).
         """
         body = locate_header(raw)
         separator, encoding, declared = marks_of(body)
@@ -126,6 +126,8 @@ class Message(_Scope):
         marked = len(body) != len(raw) and raw.lstrip(b"\r\n\t ").startswith(b"\xef\xbb\xbf")
         fallback = "UNICODE UTF-8" if marked else charset_default
         delimiters = _delimiters(separator, encoding, declared, charset_override, fallback)
+        if not charset_override:  # who sets the feed has the last word
+            delimiters.characters.check(body)
         segments, warnings = _cut_lines(delimiters.characters.decode(body), delimiters)
         return cls(raw, segments, delimiters.characters, warnings)
 
