@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,7 +12,7 @@ from bridge.domain.patient import DELETED, NO_NAME, PersonName
 from bridge.errors import BadInput, MissingField
 from bridge.mapping.load import Mark
 from bridge.mapping.path import Path
-from bridge.mapping.source import Focused, Source
+from bridge.mapping.source import Focused, Segment, Source
 from bridge.mapping.tables import CodeTable, Row
 from bridge.mapping.transforms import Step, Transform
 
@@ -44,10 +43,14 @@ class Rule:
     source: str
     mark: Mark
 
-    @property
-    def plan(self) -> tuple[tuple[str, int, Step], ...]:
-        """Each step with the segment and field that must not be empty; field 0: the step looks for itself."""
-        return self._plan
+    plan: tuple[tuple[str, int, Step], ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        plan = [
+            (path.segment, self.transform.needs(path), step)
+            for (path, _), step in zip(self.paths, self.steps, strict=True)
+        ]
+        object.__setattr__(self, "plan", tuple(plan))
 
     def mentions(self, segment: str) -> bool:
         """Whether a path begins with that segment."""
@@ -57,7 +60,7 @@ class Rule:
         """The first path that holds something; None when none does. Never raises."""
         for (path, mark), step in zip(self.paths, self.steps, strict=True):
             try:
-                value = step(source)
+                value = step(source, None)
             except BadInput as fault:
                 return Found(path, mark, DELETED if isinstance(fault, MissingField) else None, fault)
             if value is not None:
@@ -65,22 +68,27 @@ class Rule:
         return None
 
     def read(
-        self, source: Source, warnings: list[str], fields: dict[str, Sequence[str]] | None = None
+        self, source: Source, warnings: list[str], firsts: dict[str, Segment | None] | None = None
     ) -> object | None:
         """What `find` finds, or None. Raises MissingField and BadValue as the rule asks.
 
-        `fields` remembers a source's fields from rule to rule: most paths of a table lead to an empty one, and then
-        nothing else is done.
+        `firsts` remembers the first segment of each name from rule to rule: most paths lead to an empty field, and
+        then nothing else is done.
         """
-        known = {} if fields is None else fields
+        known = {} if firsts is None else firsts
         try:
-            for segment, field, step in self.plan:
-                sent = known.get(segment)
-                if sent is None:
-                    sent = known[segment] = source.fields(segment)
-                if field and (field >= len(sent) or not sent[field]):
+            for name, number, step in self.plan:
+                if name in known:
+                    segment = known[name]
+                else:
+                    found = source.segments(name)
+                    segment = known[name] = found[0] if found else None
+                if segment is None:
                     continue
-                value = step(source)
+                fields = segment.fields
+                if number >= len(fields) or not fields[number]:
+                    continue
+                value = step(source, segment)
                 if value is not None:
                     # Not `== ""`: a dataclass compares itself in Python.
                     if isinstance(value, str) and not value:
@@ -186,9 +194,9 @@ class Section:
     @staticmethod
     def _run(rules: tuple[Rule, ...], source: Source, warnings: list[str]) -> Values:
         values = Values()
-        fields: dict[str, Sequence[str]] = {}
+        firsts: dict[str, Segment | None] = {}
         for rule in rules:
-            value = rule.read(source, warnings, fields)
+            value = rule.read(source, warnings, firsts)
             if value is not None:
                 values[rule.name] = value
         return values

@@ -64,6 +64,10 @@ class Transform:
     needs_table: bool = False
     gather: Callable[[Source, Path, CodeTable | None], Found] = _first
 
+    def needs(self, path: Path) -> int:
+        """The field of the path's first segment that must not be empty, or there is nothing; 0: the segment itself."""
+        return path.field if self.gather is _first else 0
+
     def step(self, context: MappingContext, table: CodeTable | None, path: Path, *, type_1: bool = False) -> Step:
         """One path of a row, ready for any message: the value, None for nothing, `DELETED` for the HL7 null.
 
@@ -71,11 +75,11 @@ class Transform:
         MissingField for the null where `type_1` forbids it; `where` is the path.
         """
         read, gather = self.make(context, table, path), self.gather
-        segment, field, where = path.segment, path.field, str(path)
+        field, where = path.field, str(path)
         direct = gather is _first and not path.repetition
 
-        def step(source: Source) -> object | None:
-            found = source.repetitions(segment, field) if direct else gather(source, path, table)
+        def step(source: Source, first: Segment | None = None) -> object | None:
+            found = first.repetitions(field) if direct and first else gather(source, path, table)
             if not found:
                 return None
             if DELETED in found[0].raw and path.is_null(found):

@@ -36,7 +36,8 @@ def bridge(tmp_path: Path) -> Iterator[Bridge]:
     """The command line upon four messages: applied, refused, parked, and one whose frame had a wrong end."""
     with feed_site(tmp_path, processing_ids=("P",)) as site:
         site.say(orm("C1", placer="P1"))
-        site.say(orm("C2", placer="P2", processing="T", name="MU\\X08\\LLER^J\\T\\J"))
+        odd = orm("C2", placer="P2", processing="T", name="MULLER^J\\T\\J").replace(b"CT head", rb"CT\X08\head")
+        site.say(odd)
         site.say(orm("C3", placer="P3", modality="US"))
         sender = site.connect()
         sender.put(write_frame(orm("C4", placer="P4"))[:-1] + b"\x00")
@@ -90,7 +91,8 @@ def test_a_message_is_shown_by_name_with_escapes_decoded_and_control_bytes_visib
     text = bridge("show", "2").output
     assert "PID  Patient" in text
     assert "Patient name" in text
-    assert "MU\\x08LLER^J&J" in text
+    assert "MULLER^J&J" in text
+    assert "CT\\x08head" in text
     assert "\x08" not in text
 
 
