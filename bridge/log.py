@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 
 FIELDS = frozenset(
     {
@@ -26,7 +27,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "t": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "t": f"{_second(int(record.created))}.{int(record.msecs):03d}+00:00",
             "level": record.levelname,
             "logger": record.name,
             "msg": record.getMessage(),
@@ -42,6 +43,11 @@ class JsonFormatter(logging.Formatter):
             if tb is not None:
                 line["where"] = f"{tb.tb_frame.f_code.co_filename}:{tb.tb_lineno}"
         return json.dumps(line, default=str)
+
+
+@lru_cache(maxsize=8)
+def _second(since_1970: int) -> str:
+    return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def set_up(level: str = "INFO", *, stream: object = None) -> None:

@@ -17,10 +17,13 @@ from bridge.workflow.intake import Turn
 _CONTROL_ID_MAX = 199  # HL7 v2.7 2.14.9.10 raised 20 to 199
 
 
-def read_raw(raw: bytes, feed: Feed, mappings: Mappings) -> Reading:
-    """What the bytes say by this feed's settings; whatever is wrong with them is the reading's refusal."""
+def read_raw(raw: bytes, feed: Feed, mappings: Mappings, header: Header | None = None) -> Reading:
+    """What the bytes say by this feed's settings; whatever is wrong with them is the reading's refusal.
+
+    Who has read the `header` already gives it.
+    """
     try:
-        header = header_of(raw)
+        header = header or header_of(raw)
         if not header.usable:
             raise NotReadable("there is no MSH", where="MSH")
         _check_header(header, feed)

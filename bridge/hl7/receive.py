@@ -98,16 +98,20 @@ class FeedReceiver:
         begun = self._clock.monotonic()
         header = header_of(raw)
 
+        told = ""
+
         def write(outcome: Outcome) -> tuple[str, bytes]:
+            nonlocal told
             code, faults = self._verdict(outcome)
+            told = code.value
             return code, _BETWEEN.join(self._answers(header, code, faults, outcome.expected_sequence))
 
         reading, turn = self._read(header, raw, peer)
         try:
             fate, stored = self._intake.take(self._envelope(header, raw, peer), reading, write, turn=turn)
         except StoreError as fault:
-            told = {"outcome": "not-stored", "error": fault.code, "where": fault.where}
-            work(log, "message", logging.ERROR, feed=self._feed.name, **told)
+            kept = {"outcome": "not-stored", "error": fault.code, "where": fault.where}
+            work(log, "message", logging.ERROR, feed=self._feed.name, **kept)
             if self._feed.on_store_failure == "drop":
                 return None
             return self._answers(header, AckCode.AR, [AckError(207)])
@@ -119,7 +123,7 @@ class FeedReceiver:
             message_type=header.message_type[:20],
             control_id=header.control_id[:_SHOWN],
             outcome=fate,
-            code=read_ack(acks[0]).code if acks else "none",
+            code=told or (read_ack(acks[0]).code if acks else "none"),
             size=len(raw),
             ms=round((self._clock.monotonic() - begun) * 1000, 2),
         )
@@ -131,7 +135,7 @@ class FeedReceiver:
             turn = turn_of(header, self._feed)
         except BadInput as refusal:
             return Reading(refusal=refusal), None
-        return read_raw(raw, self._feed, self._mappings), turn
+        return read_raw(raw, self._feed, self._mappings, header), turn
 
     def _answers(
         self, header: Header, code: AckCode, faults: Sequence[AckError], expected_sequence: str = ""
