@@ -25,6 +25,7 @@ from bridge.config import DicomPeer, Settings
 from bridge.dicom import status
 from bridge.dicom.files import Archive
 from bridge.dicom.guard import Guarded, Meter, Server, discard, tune
+from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
 from bridge.dicom.policy import CONGESTION, VERIFICATION, Policy, Rejection
 from bridge.dicom.services import AcquiringService, PerformingService, Services, WorklistService
@@ -34,6 +35,8 @@ from bridge.errors import BridgeError, NotAllowed, StoreBroken, StoreUnavailable
 from bridge.mapping.transliteration import NONE, Transliteration
 
 ACSE_SECONDS = 30
+NOTE_SECONDS = 1.0
+"""What a store that is away may cost a stop for notes of who has asked."""
 _SLACK = 64 * 1024
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,8 @@ class DicomServer:
         self.policy = Policy(settings.dicom)
         issuers = settings.issuers
         self._receiver = Receiver(self.archive, services.acquiring, settings.storage, settings.defaults, issuers)
-        self._finder = Finder(services.worklist, services.acquiring, issuers, table)
+        self._notes = Notes(services.worklist, services.acquiring, services.broken)
+        self._finder = Finder(services.worklist, self._notes, issuers, table)
         self._steps = Steps(services.performing, settings.defaults, issuers)
         self._meter = Meter(settings.storage.max_object_bytes + _SLACK)
         self._server: Server | None = None
@@ -122,6 +126,7 @@ class DicomServer:
         if server is not None:
             for association in server.active_associations:
                 association.abort()
+        self._notes.close(NOTE_SECONDS)
         tempfile.tempdir = self._temporary
 
     def _close_listener(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -13,14 +12,13 @@ from bridge.config import DicomPeer
 from bridge.dicom import status
 from bridge.dicom.charset import NOT_READABLE
 from bridge.dicom.header import read_data_set
+from bridge.dicom.notes import Notes
 from bridge.dicom.query import read_query, response
-from bridge.dicom.services import AcquiringService, WorklistService
+from bridge.dicom.services import WorklistService
 from bridge.domain.identity import Issuers
-from bridge.errors import BadValue, BridgeError, MissingField, StoreBroken
-from bridge.log import work
+from bridge.errors import BadValue, MissingField
 from bridge.mapping.transliteration import NONE, Transliteration
 
-log = logging.getLogger("bridge.dicom.worklist")
 Answer: TypeAlias = tuple[Dataset | int, Dataset | None]
 
 
@@ -30,12 +28,12 @@ class Finder:
     def __init__(
         self,
         worklist: WorklistService,
-        acquiring: AcquiringService,
+        notes: Notes,
         issuers: Issuers,
         table: Transliteration = NONE,
     ) -> None:
         self.worklist = worklist
-        self.acquiring = acquiring
+        self.notes = notes
         self.issuers = issuers
         self.table = table
 
@@ -50,7 +48,7 @@ class Finder:
             raise MissingField("a C-FIND without an identifier")
         request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax))
         query = read_query(request, self.issuers)
-        self.acquiring.note_query(calling)
+        self.notes.asked(calling)
         pending = status.PENDING_WARNING if query.warn else status.PENDING
         withheld: dict[int, str] = {}
         shown: set[int] = set()
@@ -68,13 +66,4 @@ class Finder:
             shown.add(entry.step_pk)
             yield pending, answer
         if not peer.utf8:
-            self._note_unreadable(peer, withheld, shown)
-
-    def _note_unreadable(self, peer: DicomPeer, withheld: dict[int, str], shown: set[int]) -> None:
-        """For the review list. The device has its answers: a store that is busy is told at its next query."""
-        try:
-            self.worklist.note_unreadable(peer, withheld, shown)
-        except StoreBroken:
-            raise
-        except BridgeError as fault:
-            work(log, "not noted", logging.WARNING, aet=peer.ae_title, error=fault.code, count=len(withheld))
+            self.notes.told(peer, withheld, shown)

@@ -161,9 +161,47 @@ def test_a_cancelled_query_ends_with_fe00(
     assert statuses == [0xFF00, 0xFF00, 0xFF00, 0xFE00]
 
 
-def test_the_workflow_learns_which_device_asked(modality: Association, services: FakeServices) -> None:
+def test_the_workflow_learns_which_device_asked(
+    modality: Association, services: FakeServices, server: DicomServer
+) -> None:
     find(modality, query())
+    server.stop()
     assert services.acquiring.queries == ["CT1"]
+
+
+def test_a_database_that_is_full_shows_the_worklist(
+    modality: Association, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(calling_ae: str) -> None:
+        raise StoreUnavailable("the database did not take the change", where="SQLITE_FULL")
+
+    monkeypatch.setattr(services.acquiring, "note_query", full)
+    assert find(modality, query())[0] == [0xFF00, 0x0000]
+
+
+def test_a_database_that_another_program_holds_locked_delays_no_scanner(
+    modality: Association, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlocked = threading.Event()
+    monkeypatch.setattr(services.acquiring, "note_query", lambda calling_ae: unlocked.wait(30))
+    began = time.monotonic()
+    try:
+        assert [find(modality, query())[0] for _ in range(3)] == [[0xFF00, 0x0000]] * 3
+        assert time.monotonic() - began < 5
+    finally:
+        unlocked.set()
+
+
+def test_a_sync_that_fails_under_a_note_ends_the_process(
+    modality: Association, services: FakeServices, server: DicomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(calling_ae: str) -> None:
+        raise StoreBroken("fsync")
+
+    monkeypatch.setattr(services.acquiring, "note_query", broken)
+    find(modality, query())
+    server.stop()
+    assert services.was_broken
 
 
 def test_an_identifier_that_is_not_dicom_is_refused(server: DicomServer) -> None:
