@@ -69,6 +69,7 @@ class Dicom(Section):
     require_called_ae_title: bool = True
     max_associations: int = Field(64, ge=1)
     max_pdu_bytes: int = Field(131072, ge=4096)
+    max_message_bytes: int = Field(8 * 1024**2, ge=64 * 1024)
     network_seconds: Seconds = 60
     character_set: CharacterSet = "ISO_IR 192"
     utf8: bool = True

@@ -24,7 +24,7 @@ from bridge.clock import Clock
 from bridge.config import DicomPeer, Settings
 from bridge.dicom import status
 from bridge.dicom.files import Archive
-from bridge.dicom.guard import Guarded, Meter, Server, discard, tune
+from bridge.dicom.guard import Guarded, Meter, Server, contain, discard, receiving, tune
 from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
 from bridge.dicom.policy import CONGESTION, VERIFICATION, Policy, Rejection
@@ -67,7 +67,7 @@ class DicomServer:
         self._notes = Notes(services.worklist, services.acquiring, services.broken)
         self._finder = Finder(services.worklist, self._notes, issuers, table)
         self._steps = Steps(services.performing, settings.defaults, issuers)
-        self._meter = Meter(settings.storage.max_object_bytes + _SLACK)
+        self._meter = Meter(settings.storage.max_object_bytes + _SLACK, settings.dicom.max_message_bytes)
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self._temporary = tempfile.tempdir
@@ -157,6 +157,7 @@ class DicomServer:
 
     def _on_open(self, event: Event) -> None:
         tune(event.assoc, self.settings.max_pdu_bytes)
+        contain(event.assoc, lambda fault: self._tell_end(event, f"not a message: {fault}"))
 
     def _on_requested(self, event: Event) -> None:
         request: Any = event.assoc.requestor.primitive
@@ -179,16 +180,23 @@ class DicomServer:
         logs.work(log, "association refused", logging.WARNING, aet=title, peer=address, reason="too many associations")
 
     def _on_pdu(self, event: Event) -> None:
-        if isinstance(event.pdu, P_DATA_TF) and not self._meter.received(event.assoc, event.pdu.pdu_length):
-            self._meter.whole(event.assoc)
-            logs.work(log, "message too long", logging.WARNING, aet=_title(event.assoc.requestor.ae_title))
-            event.assoc.abort()
+        if isinstance(event.pdu, P_DATA_TF):
+            self._end(event, self._meter.received(event.assoc, event.pdu))
 
     def _on_message(self, event: Event) -> None:
-        self._meter.whole(event.assoc)
+        self._end(event, self._meter.whole(event.assoc, receiving(event.assoc) is not None))
+
+    def _end(self, event: Event, why: str) -> None:
+        """No status can be told for what is not a whole message: the association ends."""
+        if why:
+            self._tell_end(event, why)
+            event.assoc.abort()
+
+    def _tell_end(self, event: Event, why: str) -> None:
+        title, address = _title(event.assoc.requestor.ae_title), event.assoc.requestor.address
+        logs.work(log, "association ended", logging.WARNING, aet=title, peer=address, reason=why)
 
     def _on_gone(self, event: Event) -> None:
-        self._meter.whole(event.assoc)
         discard(event.assoc)
 
     # Operations

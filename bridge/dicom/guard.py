@@ -1,7 +1,7 @@
 """Before and below the association: limits that pynetdicom does not have.
 
 Silent, dripping and lying connections end here: at most so many a peer and in all, a whole A-ASSOCIATE-RQ of sane
-length within a deadline, no PDU over the negotiated size, no message over the site's limit. This is the one module
+length within a deadline, no PDU over the negotiated size, no message over the limit of its kind. This is the one module
 that touches names which pynetdicom does not document (3.0.4); `tests/unit/dicom/test_dicom_guard.py` holds them.
 """
 
@@ -11,7 +11,10 @@ import contextlib
 import socket
 import threading
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
@@ -21,7 +24,11 @@ REQUEST_BYTES = 60_000
 REQUEST_SECONDS = 30.0
 WAITING = 64
 WAITING_PER_ADDRESS = 16
+WAITING_REQUESTS = 16
+COMMAND_BYTES = 64 * 1024
 _ASSOCIATE_RQ = 1
+_INVALID_PDU = "Evt19"
+_COMMAND, _LAST = 1, 2  # of a PDV's message control header (PS3.8 E.2)
 
 
 class Server(ThreadedAssociationServer):
@@ -109,6 +116,24 @@ def tune(association: Any, max_pdu_bytes: int) -> None:
     wrapped.recv = receive
 
 
+def contain(association: Any, tell: Callable[[str], None]) -> None:
+    """What cannot be taken apart as a message ends the association, not the thread that receives it.
+
+    pynetdicom leaves a command set without its elements, an object under a context that was never accepted, and a file
+    that cannot be written to whoever runs the thread: nobody. The peer would wait for ever, and so would its socket.
+    """
+    take = association.dimse.receive_primitive
+
+    def contained(primitive: Any) -> None:
+        try:
+            take(primitive)
+        except Exception as fault:  # noqa: BLE001 - whatever a peer sent
+            tell(type(fault).__name__)
+            association.dul.event_queue.put(_INVALID_PDU)
+
+    association.dimse.receive_primitive = contained
+
+
 def _read(plain: socket.socket, count: int) -> bytearray:
     """As `AssociationSocket.recv`: all of it, or less when the peer is gone."""
     whole = bytearray(count)
@@ -127,21 +152,72 @@ def _read(plain: socket.socket, count: int) -> bytearray:
     return whole
 
 
+@dataclass(slots=True)
+class _Count:
+    """Bytes received over one association."""
+
+    command: int = 0
+    data: int = 0
+    waiting: int = 0  # of whole messages that lie in memory until their turn comes
+    ended: bool = False
+
+    def end(self, why: str) -> str:
+        """`why`, the first time: what lay in the peer's buffers still comes in after the A-ABORT."""
+        if self.ended or not why:
+            return ""
+        self.ended = True
+        return why
+
+
 class Meter:
-    """Bytes of the message that an association is receiving, so that an endless one ends."""
+    """What an association sends, counted, so that no message is endless and no queue either.
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._sizes: dict[int, int] = {}
+    An object goes to disk as it comes and may be large. All else lies in memory (command sets, identifiers, attribute
+    lists, and whole messages that wait while an operation runs) and may not. Which of the two a message is, its command
+    says and not its context: so what counts is whether pynetdicom has opened a file for it.
+    """
 
-    def received(self, association: Any, size: int) -> bool:
-        """Count; False when the message is over the limit."""
-        total = self._sizes.get(id(association), 0) + size
-        self._sizes[id(association)] = total
-        return total <= self.limit
+    def __init__(self, objects: int, messages: int) -> None:
+        self.objects = objects
+        self.messages = messages
+        self._counts: WeakKeyDictionary[Any, _Count] = WeakKeyDictionary()
 
-    def whole(self, association: Any) -> None:
-        self._sizes.pop(id(association), None)
+    def received(self, association: Any, pdu: Any) -> str:
+        """Count a P-DATA-TF before it is taken apart; why the association must end, once, or ''."""
+        count = self._counts.setdefault(association, _Count())
+        to_disk = receiving(association) is not None
+        for item in pdu.presentation_data_value_items:
+            header, size = item.data[0] if item.data else 0, len(item.data)
+            if header & _COMMAND:
+                count.command += size
+                # Its data may follow in this very PDU, which is bounded itself: the next one tells which kind it is.
+                to_disk = to_disk or bool(header & _LAST)
+            else:
+                count.data += size
+        return count.end(self._over(count, to_disk))
+
+    def _over(self, count: _Count, to_disk: bool) -> str:
+        if count.command > COMMAND_BYTES:
+            return "command set too long"
+        if to_disk:
+            return "object too long" if count.data > self.objects else ""
+        return "message too long" if count.waiting + count.data > self.messages else ""
+
+    def whole(self, association: Any, on_disk: bool) -> str:
+        """A message is complete and about to wait for its turn; why the association must end, or ''.
+
+        Nobody negotiates asynchronous operations with us (PS3.7 D.3.3.3), so an honest peer waits for our answers.
+        """
+        count = self._counts.setdefault(association, _Count())
+        queued = association.dimse.msg_queue.qsize()
+        count.waiting = (count.waiting if queued else 0) + (0 if on_disk else count.data)
+        count.command = count.data = 0
+        return count.end("too many requests wait" if queued >= WAITING_REQUESTS else "")
+
+
+def receiving(association: Any) -> Any | None:
+    """The open file of the object that the association is receiving."""
+    return getattr(association.dimse.message, "_data_set_file", None)
 
 
 def discard(association: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import threading
-from collections.abc import Iterator, Mapping, Set
+import time
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -230,6 +232,39 @@ def encoded(data: Dataset, *, implicit: bool = False, little: bool = True) -> by
 def part10(path: Path, data: Dataset) -> Path:
     data.save_as(path, enforce_file_format=True)
     return path
+
+
+def pdu(context_id: int, header: int, data: bytes) -> bytes:
+    """A P-DATA-TF of one presentation data value (PS3.8 9.3.5); `header`: 1 of a command, + 2 the last."""
+    value = struct.pack(">LBB", len(data) + 2, context_id, header) + data
+    return struct.pack(">BBL", 4, 0, len(value)) + value
+
+
+def command(sop_class: str, field: int, **more: Any) -> bytes:
+    """An encoded command set that announces a data set; by default that of a C-STORE-RQ, C-FIND-RQ or N-CREATE-RQ."""
+    data = Dataset()
+    data.AffectedSOPClassUID, data.CommandField, data.MessageID = sop_class, field, 1
+    data.Priority, data.CommandDataSetType, data.AffectedSOPInstanceUID = 0, 1, "1.2.3.1.1.1"
+    for keyword, value in more.items():
+        setattr(data, keyword, value)
+    inner = encoded(data, implicit=True)
+    return b"\0\0\0\0\4\0\0\0" + struct.pack("<I", len(inner)) + inner
+
+
+def sends(association: Association, pdus: Iterable[bytes], seconds: float = 5) -> bool:
+    """Write raw PDUs past pynetdicom; True when the other side has ended the association before or soon after."""
+    until = time.monotonic() + seconds
+    wrapped: Any = association.dul.socket
+    try:
+        for one in pdus:
+            if not association.is_established:
+                return True
+            wrapped.socket.sendall(one)
+    except (OSError, AttributeError):  # closed, also under our hands
+        return True
+    while association.is_established and time.monotonic() < until:
+        time.sleep(0.02)
+    return not association.is_established
 
 
 def files_under(server: DicomServer) -> list[str]:

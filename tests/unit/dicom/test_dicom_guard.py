@@ -14,11 +14,24 @@ from pathlib import Path
 
 import pynetdicom
 import pytest
-from pynetdicom import dimse_messages, transport
+from pydicom.dataset import Dataset
+from pynetdicom import dimse_messages, fsm, transport
 
 from bridge.dicom import guard
 from bridge.dicom.ae import DicomServer
-from tests.unit.dicom.support import CT, MWL, FakeServices, associated, image, serving
+from tests.unit.dicom.support import (
+    CT,
+    MPPS,
+    MWL,
+    FakeServices,
+    associated,
+    command,
+    encoded,
+    image,
+    pdu,
+    sends,
+    serving,
+)
 
 VERIFICATION, IMPLICIT, EXPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
@@ -120,6 +133,90 @@ def test_a_pdu_over_the_negotiated_size_ends_the_association(server: DicomServer
     assert echoes(server)
 
 
+FIND, CREATE, STORE, ECHO = 0x0020, 0x0140, 0x0001, 0x0030
+MANY = [bytes(60_000)] * 100
+"""Six megabytes: more than a message may have in these tests, less than an object may."""
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[DicomServer]:
+    """A server that takes messages of 64 KiB."""
+    with serving(tmp_path, FakeServices(), max_message_bytes=64 * 1024) as started:
+        yield started
+
+
+@pytest.mark.parametrize(("context", "field"), [(MWL, FIND), (MPPS, CREATE), (CT, FIND)])
+def test_an_endless_data_set_that_goes_to_no_file_ends_the_association(
+    narrow: DicomServer, context: str, field: int
+) -> None:
+    with associated(narrow, (context, EXPLICIT)) as modality:
+        opening = pdu(1, 3, command(context, field))
+        assert sends(modality, [opening, *(pdu(1, 0, piece) for piece in MANY)])
+    assert echoes(narrow)
+
+
+def test_an_endless_command_set_ends_the_association(narrow: DicomServer) -> None:
+    with associated(narrow, (CT, EXPLICIT)) as modality:
+        assert sends(modality, (pdu(1, 1, piece) for piece in MANY))
+    assert echoes(narrow)
+
+
+def test_an_object_may_be_longer_than_a_message(narrow: DicomServer) -> None:
+    with associated(narrow, (CT, EXPLICIT)) as modality:
+        assert modality.send_c_store(image(PixelData=bytes(2_000_000))).Status == 0x0000
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        pdu(77, 3, command(CT, STORE)),  # a context that nobody accepted
+        pdu(1, 3, command(CT, 0x7FFF)),  # no such operation
+        pdu(1, 3, encoded(Dataset())),  # no command at all
+        pdu(1, 3, b"\xff" * 100),
+    ],
+)
+def test_what_is_no_message_ends_the_association(server: DicomServer, opening: bytes) -> None:
+    with associated(server, (CT, EXPLICIT)) as modality:
+        assert sends(modality, [opening])
+    assert echoes(server) and list(server.archive.incoming.iterdir()) == []
+
+
+def test_requests_that_pile_up_behind_a_slow_one_end_the_association(tmp_path: Path) -> None:
+    services = FakeServices()
+    services.acquiring.hold = threading.Event()
+    with (
+        serving(tmp_path, services) as server,
+        associated(server, (CT, EXPLICIT), (VERIFICATION, EXPLICIT)) as modality,
+    ):
+        first = [pdu(1, 3, command(CT, STORE)), pdu(1, 2, encoded(image()))]
+        echo = pdu(3, 3, command(VERIFICATION, ECHO, CommandDataSetType=0x0101))
+        assert sends(modality, [*first, *[echo] * (guard.WAITING_REQUESTS + 2)])
+        services.acquiring.hold.set()
+        assert echoes(server)
+
+
+def test_long_requests_that_pile_up_behind_a_slow_one_end_the_association(tmp_path: Path) -> None:
+    services = FakeServices()
+    services.acquiring.hold = threading.Event()
+    with (
+        serving(tmp_path, services, max_message_bytes=64 * 1024) as server,
+        associated(server, (CT, EXPLICIT), (MWL, EXPLICIT)) as modality,
+    ):
+        first = [pdu(1, 3, command(CT, STORE)), pdu(1, 2, encoded(image()))]
+        query = [pdu(3, 3, command(MWL, FIND)), pdu(3, 2, bytes(30_000))]
+        assert sends(modality, [*first, *query * 4])
+        services.acquiring.hold.set()
+        assert echoes(server)
+
+
+def test_requests_one_after_another_are_never_too_many(narrow: DicomServer) -> None:
+    identifier = Dataset()
+    identifier.PatientName, identifier.PatientComments = "", "x" * 4000
+    with associated(narrow, (MWL, EXPLICIT)) as modality:
+        for _ in range(guard.WAITING_REQUESTS * 2):
+            assert [status.Status for status, _ in modality.send_c_find(identifier, MWL)][-1] == 0x0000
+
+
 @pytest.mark.parametrize(("title", "called", "reason"), [("NEW", "BRIDGE", 3), ("CT1", "ELSEWHERE", 7)])
 def test_a_refusal_tells_its_reason(server: DicomServer, title: str, called: str, reason: int) -> None:
     with associated(server, (MWL, IMPLICIT), title=title, called=called) as association:
@@ -159,4 +256,6 @@ def test_a_stopped_server_leaves_no_threads(tmp_path: Path) -> None:
 def test_the_private_names_of_pynetdicom_are_where_the_guard_expects_them() -> None:
     assert pynetdicom.__version__ == "3.0.4", "read bridge/dicom/guard.py against the new version, then change this"
     assert list(inspect.signature(transport.AssociationSocket.recv).parameters) == ["self", "nr_bytes"]
-    assert "_data_set_path" in inspect.getsource(dimse_messages.DIMSEMessage.decode_msg)
+    decoding = inspect.getsource(dimse_messages.DIMSEMessage.decode_msg)
+    assert "dimse.receive_primitive(" in inspect.getsource(fsm.DT_2)
+    assert "self._data_set_path = " in decoding and "self._data_set_file = " in decoding
