@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import replace
 from datetime import timedelta
 
 from bridge.config import DicomPeer
@@ -11,6 +10,7 @@ from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import StepStatus
 from bridge.domain.told import is_alias
 from bridge.domain.worklist import WorklistEntry, WorklistKeys, matches, range_of
+from bridge.domain.worklist_view import View, hides
 from bridge.errors import TooLarge
 from bridge.store import review, worklist
 from bridge.store.db import Connection
@@ -26,8 +26,7 @@ class WorklistDesk:
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
         """The entries that match, in order of start. Raises `TooLarge` over the limit, `StoreUnavailable`."""
         settings = self._context.settings
-        if peer.own_worklist_only and keys.station_ae_title.strip() in ("", "*"):
-            keys = replace(keys, station_ae_title=peer.ae_title)
+        view = _view(peer)
         statuses = (*VISIBLE, StepStatus.STARTED) if settings.worklist.show_started else tuple(VISIBLE)
         low, high = _dates(keys)
         oldest = self._context.clock.now().astimezone(settings.site.zone) - timedelta(days=settings.worklist.age_days)
@@ -39,13 +38,13 @@ class WorklistDesk:
                 earliest=max(low, f"{oldest:%Y%m%d}"),
                 latest=high,
                 modality=_exact(keys.modality),
-                station=_exact(keys.station_ae_title),
+                station=_exact(keys.station_ae_title) or (view.stations[0] if len(view.stations) == 1 else ""),
                 accession_number=_exact(keys.accession_number),
                 study_instance_uid=keys.study_instance_uids[0] if len(keys.study_instance_uids) == 1 else "",
                 patient_id=_exact(keys.patient_id),
                 preferred_issuer=settings.defaults.patient_issuer,
             ):
-                if not matches(keys, entry):
+                if hides(view, entry) or not matches(keys, entry):
                     continue
                 if len(found) >= settings.worklist.limit:
                     raise TooLarge("more entries match than worklist.limit allows", where="worklist.limit")
@@ -85,6 +84,10 @@ class WorklistDesk:
             entries = known(connection)
         if changes(entries):
             self._context.database.write(write)
+
+
+def _view(peer: DicomPeer) -> View:
+    return View(stations=(peer.ae_title,) if peer.own_worklist_only else ())
 
 
 def _exact(key: str) -> str:
