@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from bridge.config.base import Port, Seconds, Section
 
@@ -49,6 +49,7 @@ class DicomPeer(Section):
     """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says.
 
     `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
+    Whichever of the two a row leaves out is as in `[dicom]`.
     """
 
     ae_title: AeTitle
@@ -74,6 +75,16 @@ class Dicom(Section):
     character_set: CharacterSet = "ISO_IR 192"
     utf8: bool = True
     peer: tuple[DicomPeer, ...] = ()
+
+    @field_validator("peer")
+    @classmethod
+    def _as_the_site(cls, peers: tuple[DicomPeer, ...], info: ValidationInfo) -> tuple[DicomPeer, ...]:
+        """What a row does not say of what the device can read, the site says of all its devices."""
+        site = {name: info.data[name] for name in ("character_set", "utf8") if name in info.data}
+        return tuple(
+            peer.model_copy(update={name: value for name, value in site.items() if name not in peer.model_fields_set})
+            for peer in peers
+        )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

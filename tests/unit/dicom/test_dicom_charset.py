@@ -165,6 +165,21 @@ def test_a_device_that_reads_nothing_more_is_set_by_its_row() -> None:
     assert (dicom.peer_of("CT1").utf8, dicom.peer_of("CT2").utf8) == (True, False)
 
 
+def test_a_row_that_names_no_character_set_has_the_sites() -> None:
+    dicom = Dicom(character_set="ISO_IR 100", utf8=False, peer=(DicomPeer(ae_title="CT1"),))
+    assert (dicom.peer_of("CT1").character_set, dicom.peer_of("CT1").utf8) == ("ISO_IR 100", False)
+
+
+def test_a_row_that_names_a_character_set_alone_has_the_sites_word_on_utf_8() -> None:
+    dicom = Dicom(character_set="ISO_IR 100", utf8=False, peer=(DicomPeer(ae_title="CT1", character_set="ISO_IR 144"),))
+    assert (dicom.peer_of("CT1").character_set, dicom.peer_of("CT1").utf8) == ("ISO_IR 144", False)
+
+
+def test_a_row_that_names_the_built_in_character_set_has_that() -> None:
+    dicom = Dicom(character_set="ISO_IR 100", peer=(DicomPeer(ae_title="CT1", character_set="ISO_IR 192"),))
+    assert dicom.peer_of("CT1").character_set == "ISO_IR 192"
+
+
 @pytest.mark.parametrize("value", ["KLINGON", "ISO_IR 192\\ISO 2022 IR 87", "ISO 2022 IR 58", "ISO 2022 IR 87"])
 def test_a_character_set_that_cannot_be_written_is_a_fault_of_the_settings(value: str) -> None:
     with pytest.raises(ValueError, match=r"C\.12\.1\.1\.2"):
