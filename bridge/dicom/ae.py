@@ -24,10 +24,10 @@ from bridge.clock import Clock
 from bridge.config import DicomPeer, Settings
 from bridge.dicom import status
 from bridge.dicom.files import Archive
-from bridge.dicom.guard import Guarded, Meter, Server, contain, discard, receiving, tune
+from bridge.dicom.guard import Guarded, Meter, Server, contain, context_of, discard, receiving, tune
 from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
-from bridge.dicom.policy import CONGESTION, VERIFICATION, Policy, Rejection
+from bridge.dicom.policy import CONGESTION, STORAGE, VERIFICATION, Policy, Rejection, in_place
 from bridge.dicom.services import AcquiringService, PerformingService, Services, WorklistService
 from bridge.dicom.storage import Receiver
 from bridge.dicom.worklist import Answer, Finder
@@ -184,7 +184,12 @@ class DicomServer:
             self._end(event, self._meter.received(event.assoc, event.pdu))
 
     def _on_message(self, event: Event) -> None:
-        self._end(event, self._meter.whole(event.assoc, receiving(event.assoc) is not None))
+        on_disk = receiving(event.assoc) is not None
+        if on_disk and context_of(event.assoc, event.message.context_id) not in STORAGE:
+            # Another service would take it, and leave its file.
+            discard(event.assoc)
+            self._end(event, "an object under the context of something else")
+        self._end(event, self._meter.whole(event.assoc, on_disk))
 
     def _end(self, event: Event, why: str) -> None:
         """No status can be told for what is not a whole message: the association ends."""
@@ -290,7 +295,7 @@ class DicomServer:
         title = _title(event.assoc.requestor.ae_title)
         address = str(event.assoc.requestor.address)
         peer = self.policy.peer(title, address)
-        if peer is None:
+        if peer is None or not in_place(event.request, str(event.context.abstract_syntax)):
             peer = self.settings.peer_of(title).model_copy(update={"may": frozenset()})
         operation = _Operation(name, peer, address, self.clock.monotonic())
         with self._idle:

@@ -215,6 +215,12 @@ class Meter:
         return count.end("too many requests wait" if queued >= WAITING_REQUESTS else "")
 
 
+def context_of(association: Any, context_id: int | None) -> str:
+    """The abstract syntax of a presentation context; '' for one that was not accepted."""
+    found = (c.abstract_syntax for c in association.accepted_contexts if c.context_id == context_id)
+    return str(next(found, ""))
+
+
 def receiving(association: Any) -> Any | None:
     """The open file of the object that the association is receiving."""
     return getattr(association.dimse.message, "_data_set_file", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydicom.uid import UID
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
@@ -73,6 +73,15 @@ class Policy:
         if known and not allowed:
             return CALLING_UNKNOWN
         return [found for uid, syntaxes in allowed.items() if (found := _accepted(uid, syntaxes))]
+
+
+def in_place(request: Any, abstract_syntax: str) -> bool:
+    """Whether an operation is of the class of the context that it came under.
+
+    What a peer may do was decided by contexts, but pynetdicom picks the service by the class that the command names.
+    """
+    named = getattr(request, "AffectedSOPClassUID", None) or getattr(request, "RequestedSOPClassUID", None)
+    return str(named or "").strip(" \0") == abstract_syntax
 
 
 def _accepted(uid: str, proposed: list[str]) -> PresentationContext | None:

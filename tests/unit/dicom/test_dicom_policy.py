@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from pydicom.dataset import Dataset
 from pynetdicom.presentation import PresentationContext, build_context
 
 from bridge.config import Dicom, DicomPeer
 from bridge.dicom.policy import CALLED_UNKNOWN, CALLING_UNKNOWN, MPPS, VERIFICATION, WORKLIST, Policy, Rejection
 from bridge.errors import ConfigurationError
-from tests.unit.dicom.support import CT
+from tests.unit.dicom.support import (
+    CT,
+    MWL,
+    FakeServices,
+    associated,
+    command,
+    encoded,
+    files_under,
+    image,
+    pdu,
+    sends,
+    serving,
+)
 
-IMPLICIT, JPEG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.1.99"
+IMPLICIT, EXPLICIT, JPEG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 PEERS = (
     DicomPeer(ae_title="CT1", addresses=("10.0.0.0/24", "192.168.1.7")),
     DicomPeer(ae_title="US1", may=frozenset({"worklist"})),
@@ -75,3 +91,24 @@ def test_a_deflated_transfer_syntax_is_not_taken() -> None:
 def test_an_address_that_is_none_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigurationError):
         Policy(Dicom(peer=(DicomPeer(ae_title="X", addresses=("ct1.example",)),)))
+
+
+@pytest.mark.parametrize(("sop_class", "field"), [(CT, 0x0001), (MWL, 0x0020)])
+def test_an_operation_under_the_context_of_another_does_nothing(tmp_path: Path, sop_class: str, field: int) -> None:
+    query = Dataset()
+    query.PatientName = ""
+    services, only_echo = FakeServices(), DicomPeer(ae_title="CT1", may=frozenset({"echo"}))
+    data = encoded(image() if sop_class == CT else query)
+    with (
+        serving(tmp_path, services, peer=(only_echo,)) as server,
+        associated(server, (VERIFICATION, EXPLICIT)) as modality,
+    ):
+        sends(modality, [pdu(1, 3, command(sop_class, field)), pdu(1, 2, data)], 1)
+        assert (services.acquiring.stored, services.worklist.asked) == ({}, [])
+
+
+@pytest.mark.parametrize("context", [VERIFICATION, MWL, MPPS])
+def test_an_object_under_the_context_of_something_else_leaves_no_file(tmp_path: Path, context: str) -> None:
+    with serving(tmp_path, FakeServices()) as server, associated(server, (context, EXPLICIT)) as modality:
+        sends(modality, [pdu(1, 3, command(context, 0x0001)), pdu(1, 2, encoded(image()))], 1)
+        assert files_under(server) == []
