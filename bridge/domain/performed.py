@@ -68,5 +68,8 @@ def changed(current: PerformedStatus, requested: str) -> PerformedStatus:
         raise BadValue("not a performed procedure step status", where="(0040,0252)") from None
 
 
+DERIVED = frozenset({"AU", "DOC", "FID", "HC", "KO", "OT", "PR", "REG", "RWV", "SEG", "SR", "TEXTUREMAP"})
+"""Modalities (PS3.3 C.7.3.1.1.1) of what is made from images or beside them: it says nothing of which step was done."""
+
 RESCHEDULE = frozenset({"110514", "110501", "110516", "110515", "110506"})
 """Discontinuation reasons after which the scheduled step waits again (CID 9301; the grouping is ours)."""

@@ -116,6 +116,7 @@ _STEPS_BY_REFERENCE = (
     select(
         step.c.id,
         step.c.status,
+        step.c.modality,
         procedure.c.order_id,
         procedure.c.study_instance_uid,
         imaging_order.c.patient_id.label("patient_pk"),

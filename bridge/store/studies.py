@@ -56,6 +56,13 @@ _COUNT = Prepared(
     .join(series, series.c.id == instance.c.series_id)
     .where(series.c.study_id == bindparam("s"))
 )
+_HAS_INSTANCES = Prepared(select(instance.c.id).where(instance.c.series_id == bindparam("r")).limit(1))
+_SENDERS = Prepared(
+    select(instance.c.series_id, instance.c.calling_ae_title)
+    .join(series, series.c.id == instance.c.series_id)
+    .where(series.c.study_id == bindparam("s"))
+    .distinct()
+)
 _FILE_KNOWN = Prepared(select(instance.c.id).where(instance.c.file == bindparam("f")).limit(1))
 _ASIDE_KNOWN = Prepared(select(instance_aside.c.id).where(instance_aside.c.file == bindparam("f")).limit(1))
 _RECEIVING = Prepared(
@@ -246,6 +253,17 @@ def keep_aside(connection: Connection, instance_id: int, file: StoredFile, calli
 
 def count_instances(connection: Connection, study_id: int) -> int:
     return int(connection.execute(_COUNT, {"s": study_id}).scalar_one())
+
+
+def has_instances(connection: Connection, series_id: int) -> bool:
+    return connection.execute(_HAS_INSTANCES, {"r": series_id}).first() is not None
+
+
+def senders_of(connection: Connection, study_id: int) -> list[tuple[Any, str]]:
+    """The series of a study, each once for every device (AE title) that sent of it."""
+    parts = {part.id: part for part in series_of(connection, study_id)}
+    senders = sorted(tuple(row) for row in connection.execute(_SENDERS, {"s": study_id}))
+    return [(parts[series_id], calling_ae) for series_id, calling_ae in senders]
 
 
 def file_known(connection: Connection, name: str) -> bool:

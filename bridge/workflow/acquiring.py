@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from bridge.domain.lifecycle import VISIBLE
-from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import PerformedStatus
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile
 from bridge.errors import StateConflict
 from bridge.log import work
-from bridge.store import audit, orders, patients, performed, review, studies
+from bridge.store import audit, performed, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import notifying, order_events, publishing
+from bridge.workflow import leaving, publishing
 from bridge.workflow.context import Context
 
 log = logging.getLogger("bridge.acquiring")
@@ -57,12 +55,15 @@ class Acquiring:
         if part.study_id != row.id:
             raise StateConflict("the series belongs to another study", where="(0020,000E)", code="other-study")
         first = studies.count_instances(connection, row.id) == 0
+        first_of_series = first or not studies.has_instances(connection, part.id)
         studies.add_instance(connection, part.id, header, file, ae, at)
         studies.grow_study(connection, row.id, at)
         self._check_patient(connection, row, header)
         if first:
             audit.write_audit(connection, at=at, who=f"ae:{ae}", action="study-received", subject=f"study:{row.id}")
-            self._start_step(connection, row, header)
+        if first_of_series:
+            device = leaving.Device(header.modality, ae, header.patient_id, header.patient_issuer)
+            leaving.image_came(connection, row.study_instance_uid, header.requests, device, self._context)
         audit.note_activity(connection, "store", ae, at)
         return True
 
@@ -96,24 +97,6 @@ class Acquiring:
         publishing.withdraw(connection, row.id, self._context)
         review.open_review(connection, "study-conflict", f"study:{row.id}", "instances-name-two-patients", at, {})
 
-    def _start_step(self, connection: Connection, row: Any, header: InstanceHeader) -> None:
-        """A device without MPPS: its first image starts the scheduled step that the UID names."""
-        for step in orders.find_steps(
-            connection,
-            study_instance_uid=row.study_instance_uid,
-            accession_number="",
-            accession_issuer="",
-            requested_procedure_id="",
-            scheduled_step_id="",
-        ):
-            if (
-                step.status in VISIBLE
-                and not performed.performed_of_study(connection, row.study_instance_uid)
-                and patients.carries(connection, step.patient_pk, header.patient_id, header.patient_issuer)
-            ):
-                orders.set_step_status(connection, step.id, StepStatus.STARTED)
-                notifying.tell_progress(connection, step.order_id, self._context)
-
     def complete_due(self, limit: int = 50) -> int:
         """Close the studies that are complete: by MPPS with every image it lists, else after the quiet time."""
         with self._context.database.read() as connection:
@@ -145,22 +128,6 @@ class Acquiring:
         audit.write_audit(
             connection, at=at, who="role:worker", action="study-complete", subject=f"study:{study_id}", outcome=by
         )
-        uid = studies.get_study(connection, study_id).study_instance_uid
-        if by == "quiet" and not performed.performed_of_study(connection, uid):
-            self._end_steps(connection, uid, at)
+        if by == "quiet":
+            leaving.study_ended(connection, studies.get_study(connection, study_id), self._context)
         return True
-
-    def _end_steps(self, connection: Connection, uid: str, at: datetime) -> None:
-        """No MPPS at all: silence is the device's way of saying that it is done."""
-        for step in orders.find_steps(
-            connection,
-            study_instance_uid=uid,
-            accession_number="",
-            accession_issuer="",
-            requested_procedure_id="",
-            scheduled_step_id="",
-        ):
-            if step.status == StepStatus.STARTED:
-                orders.set_step_status(connection, step.id, StepStatus.COMPLETED)
-                notifying.tell_progress(connection, step.order_id, self._context)
-                order_events.device_says(connection, step.order_id, OrderStatus.CM, "study complete", at)

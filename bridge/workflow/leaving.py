@@ -1,0 +1,140 @@
+"""How a scheduled step leaves the worklist: which step a device means, and what becomes of it and of its order.
+
+A device names a step by its id, or by no more than the study or the accession number. What fits several steps is
+narrowed by what the device told of itself; what is then still unclear moves nothing: a patient whose entry is gone
+is not examined, one whose entry stays too long is only asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from bridge.domain.lifecycle import VISIBLE
+from bridge.domain.order import OrderStatus, StepStatus
+from bridge.domain.performed import DERIVED, ScheduledReference
+from bridge.store import orders, patients, performed, review, studies
+from bridge.store.db import Connection
+from bridge.workflow import notifying, order_events
+from bridge.workflow.context import Context
+
+STEP_UNCLEAR = "step-unclear"
+ENDED_STEPS = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED})
+
+
+class Device(NamedTuple):
+    """What a device told of itself and of whom it examined."""
+
+    modality: str
+    station: str
+    patient_id: str
+    patient_issuer: str
+
+
+class Meant(NamedTuple):
+    """The scheduled step that a device means; None when it names none that we know, or when `doubt` says why not."""
+
+    step: Any | None
+    doubt: str = ""
+
+
+def meant(connection: Connection, reference: ScheduledReference, device: Device) -> Meant:
+    """The one step that a reference names."""
+    found = _named(connection, reference)
+    if not found:
+        # An id that we never gave, in a procedure that we know: perhaps a step whose order is still to come.
+        known = reference.scheduled_step_id and _named(connection, replace(reference, scheduled_step_id=""))
+        return Meant(None, STEP_UNCLEAR if known else "")
+    if device.patient_id:
+        own = [s for s in found if patients.carries(connection, s.patient_pk, device.patient_id, device.patient_issuer)]
+    else:
+        # Without a patient only the UID that we gave counts.
+        own = [s for s in found if s.study_instance_uid == reference.study_instance_uid]
+    if not own:
+        # A number typed by hand: the order of somebody else stays on the worklist.
+        return Meant(None, "patient-differs" if device.patient_id else "")
+    own = _narrowed(connection, own, device)
+    return Meant(own[0]) if len(own) == 1 else Meant(None, STEP_UNCLEAR)
+
+
+def _named(connection: Connection, reference: ScheduledReference) -> list[Any]:
+    return orders.find_steps(
+        connection,
+        study_instance_uid=reference.study_instance_uid,
+        accession_number=reference.accession_number,
+        accession_issuer=reference.accession_issuer,
+        requested_procedure_id=reference.requested_procedure_id,
+        scheduled_step_id=reference.scheduled_step_id,
+    )
+
+
+def _narrowed(connection: Connection, found: list[Any], device: Device) -> list[Any]:
+    """Of several steps those of the device's modality, and of these those that were planned for it."""
+    if len(found) > 1 and device.modality:
+        found = [step for step in found if step.modality == device.modality]
+    if len(found) > 1 and device.station:
+        found = [step for step in found if device.station in orders.stations_of(connection, step.id)]
+    return found
+
+
+def move(connection: Connection, step: Any, after: StepStatus, event: str, context: Context) -> None:
+    """A device has moved the step: its order follows, and whoever asked for it is told."""
+    if step.status != after:
+        orders.set_step_status(connection, step.id, after)
+    said = None
+    if after is StepStatus.STARTED:
+        said = OrderStatus.IP
+    elif after is StepStatus.COMPLETED and _all_ended(connection, step.order_id):
+        said = OrderStatus.CM
+    if said is not None:
+        order_events.device_says(connection, step.order_id, said, event, context.clock.now())
+    notifying.tell_progress(connection, step.order_id, context)
+
+
+def _all_ended(connection: Connection, order_id: int) -> bool:
+    return all(step.status in ENDED_STEPS for step in orders.steps_of_order(connection, order_id))
+
+
+# -- devices without MPPS -----------------------------------------------------------------------------------------
+
+
+def image_came(
+    connection: Connection, study_uid: str, requests: Iterable[ScheduledReference], device: Device, context: Context
+) -> None:
+    """A device without MPPS: the first image of a series starts the scheduled step that it belongs to."""
+    for one in _steps_of_image(connection, study_uid, requests, device):
+        if one.step is not None and one.step.status in VISIBLE and not _told_of(connection, one.step):
+            move(connection, one.step, StepStatus.STARTED, "first image", context)
+
+
+def study_ended(connection: Connection, study: Any, context: Context) -> None:
+    """The quiet time is over: silence is such a device's way of saying that it is done."""
+    doubt = ""
+    for part, sender in studies.senders_of(connection, study.id):
+        device = Device(part.modality, sender, study.patient_id, study.patient_issuer)
+        requests = [ScheduledReference(*request) for request in part.requests]
+        for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
+            if one.step is None:
+                doubt = doubt or ("" if part.modality in DERIVED else one.doubt)
+            elif one.step.status == StepStatus.STARTED and not _told_of(connection, one.step):
+                move(connection, one.step, StepStatus.COMPLETED, "study complete", context)
+    if doubt == STEP_UNCLEAR and not performed.performed_of_study(connection, study.study_instance_uid):
+        at = context.clock.now()
+        review.open_review(connection, "performed-conflict", f"study:{study.id}", "step-unclear", at, {})
+
+
+def _steps_of_image(
+    connection: Connection, study_uid: str, requests: Iterable[ScheduledReference], device: Device
+) -> Iterable[Meant]:
+    """By the step ids of its Request Attributes (0040,0275), else by the study alone. One that names nobody: none."""
+    if not device.patient_id:
+        return
+    named = [replace(r, study_instance_uid=r.study_instance_uid or study_uid) for r in requests if r.scheduled_step_id]
+    for reference in named or [ScheduledReference(study_uid)]:
+        yield meant(connection, reference, device)
+
+
+def _told_of(connection: Connection, step: Any) -> bool:
+    """Whether MPPS speaks of the step: then it alone says when it starts and ends."""
+    return bool(performed.statuses_of_step(connection, step.id))

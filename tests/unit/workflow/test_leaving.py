@@ -1,0 +1,121 @@
+"""Which scheduled step a device means, and when an entry leaves the worklist."""
+
+from __future__ import annotations
+
+from bridge.domain.order import OrderStatus
+from bridge.domain.patient import PersonName
+from bridge.domain.performed import ScheduledReference
+from tests.unit.workflow.house import JOHN, House, ct_step, order
+
+JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
+CT = ct_step(step_id="S1")
+MR = ct_step(step_id="S2", modality="MR", modality_sent="MR")
+
+
+def statuses(house: House) -> dict[str, str]:
+    return {step.scheduled_step_id: str(step.status) for step in house.steps()}
+
+
+def request(step_id: str) -> tuple[ScheduledReference, ...]:
+    return (ScheduledReference(scheduled_step_id=step_id),)
+
+
+# -- devices without MPPS -----------------------------------------------------------------------------------------
+
+
+def test_an_image_starts_the_step_of_its_modality_and_leaves_the_other_scanners_list(house: House) -> None:
+    house.order(order(steps=(CT, MR)))
+    house.image(modality="CT")
+    assert statuses(house) == {"S1": "STARTED", "S2": "SCHEDULED"}
+    assert [entry.modality for entry in house.worklist()] == ["MR"]
+
+
+def test_the_quiet_time_ends_the_steps_that_were_done_and_no_other(house: House) -> None:
+    house.order(order(steps=(CT, MR)))
+    house.image(modality="CT")
+    house.complete()
+    assert statuses(house) == {"S1": "COMPLETED", "S2": "SCHEDULED"}
+    assert house.order_row().status is OrderStatus.IP
+
+
+def test_the_other_scanners_images_end_the_order(house: House) -> None:
+    house.order(order(steps=(CT, MR)))
+    house.image(modality="CT")
+    house.complete()
+    house.image(modality="MR", series_instance_uid="1.2.3.2")
+    assert statuses(house) == {"S1": "COMPLETED", "S2": "STARTED"}
+    house.complete()
+    assert (statuses(house), house.order_row().status) == ({"S1": "COMPLETED", "S2": "COMPLETED"}, OrderStatus.CM)
+
+
+def test_an_image_that_names_its_step_starts_that_one(house: House) -> None:
+    house.order(order(steps=(CT, ct_step(step_id="S3"))))
+    house.image(requests=request("S3"))
+    assert statuses(house) == {"S1": "SCHEDULED", "S3": "STARTED"}
+    house.complete()
+    assert statuses(house) == {"S1": "SCHEDULED", "S3": "COMPLETED"}
+
+
+def test_of_two_steps_of_one_modality_the_one_planned_for_the_sender_starts(house: House) -> None:
+    here = ct_step(step_id="S1", station_ae_titles=("CT1",))
+    house.order(order(steps=(here, ct_step(step_id="S3", station_ae_titles=("CT2",)))))
+    house.image()
+    assert statuses(house) == {"S1": "STARTED", "S3": "SCHEDULED"}
+
+
+def test_an_image_that_fits_two_steps_moves_neither_and_a_person_is_told(house: House) -> None:
+    house.order(order(steps=(CT, ct_step(step_id="S3"))))
+    house.image()
+    assert statuses(house) == {"S1": "SCHEDULED", "S3": "SCHEDULED"}
+    house.complete()
+    assert statuses(house) == {"S1": "SCHEDULED", "S3": "SCHEDULED"}
+    assert ("performed-conflict", "step-unclear") in house.reviews()
+
+
+def test_a_dose_report_of_a_known_exam_troubles_nobody(house: House) -> None:
+    house.order(order(steps=(CT, MR)))
+    house.image(modality="CT")
+    house.image(modality="SR", series_instance_uid="1.2.3.9")
+    house.complete()
+    assert statuses(house) == {"S1": "COMPLETED", "S2": "SCHEDULED"}
+    assert house.reviews() == set()
+
+
+def test_the_only_step_is_meant_whatever_the_device_calls_its_modality(house: House) -> None:
+    house.order(order(steps=(ct_step(modality="CR", modality_sent="CR", station_ae_titles=("CT1",)),)))
+    house.image(modality="DX")
+    assert house.status_of_step() == "STARTED"
+
+
+def test_a_step_id_that_we_never_gave_is_not_taken_for_another_step(house: House) -> None:
+    house.order(order(steps=(CT,)))
+    house.image(requests=request("S9"))
+    assert statuses(house) == {"S1": "SCHEDULED"}
+    house.complete()
+    assert ("performed-conflict", "step-unclear") in house.reviews()
+
+
+def test_an_image_that_names_nobody_starts_nothing(house: House) -> None:
+    house.order(order())
+    house.image(patient_id="", patient_issuer="")
+    assert len(house.worklist()) == 1
+
+
+def test_an_image_of_another_patient_starts_nothing_though_it_names_the_step(house: House) -> None:
+    house.order(order(steps=(CT,)))
+    house.image(patient_id=JOHN.value, patient_name=PersonName("ROE^JOHN"), requests=request("S1"))
+    assert statuses(house) == {"S1": "SCHEDULED"}
+
+
+def test_a_group_case_starts_the_steps_of_both_orders_by_the_requests_in_its_images(house: House) -> None:
+    house.order(order(procedure_id="R1", steps=(CT,)))
+    house.order(order(placer="P2", accession="A2", uid="1.2.4", procedure_id="R2", steps=(ct_step(step_id="S7"),)))
+    both = (ScheduledReference("", "A1", "RIS", "R1", "S1"), ScheduledReference("", "A2", "RIS", "R2", "S7"))
+    house.image(study_instance_uid="1.2.99", accession_number="", requests=both)
+    assert [house.status_of_step("P1"), house.status_of_step("P2")] == ["STARTED", "STARTED"]
+
+
+def test_the_first_image_of_a_device_without_mpps_puts_the_order_in_progress(house: House) -> None:
+    house.order(order())
+    house.image()
+    assert house.order_row().status is OrderStatus.IP
