@@ -53,7 +53,7 @@ def meant(connection: Connection, reference: ScheduledReference, device: Device)
         own = [s for s in found if s.study_instance_uid == reference.study_instance_uid]
     if not own:
         # A number typed by hand: the order of somebody else stays on the worklist.
-        return Meant(None, "patient-differs" if device.patient_id else "")
+        return Meant(None, "patient-differs" if device.patient_id else "patient-missing")
     own = _narrowed(connection, own, device)
     return Meant(own[0]) if len(own) == 1 else Meant(None, STEP_UNCLEAR)
 

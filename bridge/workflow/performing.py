@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER, VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
-from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep, ScheduledReference
+from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, orders, patients, performed, review
+from bridge.store import audit, orders, performed, review
 from bridge.store.db import Connection
-from bridge.workflow import notifying, order_events
+from bridge.workflow import leaving, notifying, order_events
 from bridge.workflow.context import Context
 
 Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
@@ -37,25 +38,17 @@ class PerformedSteps:
             raise StateConflict("the performed procedure step exists", where="(0000,1000)", code="duplicate")
         default = self._context.settings.dicom.peer_of(ae).accession_issuer
         default = default or self._context.settings.defaults.accession_issuer
+        device = leaving.Device(step.modality, step.station_ae_title or ae, step.patient_id, step.patient_issuer)
+        doubt = ""
         for reference in step.scheduled:
-            found = orders.find_steps(
-                connection,
-                study_instance_uid=reference.study_instance_uid,
-                accession_number=reference.accession_number,
-                accession_issuer=reference.accession_issuer or default,
-                requested_procedure_id=reference.requested_procedure_id,
-                scheduled_step_id=reference.scheduled_step_id,
-            )
-            if len(found) != 1 or not self._same_patient(connection, found[0], reference, step):
-                if len(found) == 1 and step.patient_id:
-                    # A number typed by hand: the order of somebody else stays on the worklist.
-                    review.open_review(
-                        connection, "performed-conflict", f"performed:{key}", "patient-differs", at, {"aet": ae}
-                    )
-                performed.add_reference(connection, key, reference, None)
-                continue
-            performed.add_reference(connection, key, reference, found[0].id)
-            self._start(connection, found[0], ae)
+            whole = replace(reference, accession_issuer=reference.accession_issuer or default)
+            found = leaving.meant(connection, whole, device)
+            performed.add_reference(connection, key, reference, found.step.id if found.step else None)
+            if found.step is not None:
+                self._start(connection, found.step)
+            doubt = doubt or found.doubt
+        if doubt:
+            review.open_review(connection, "performed-conflict", f"performed:{key}", doubt, at, {"aet": ae})
         audit.write_audit(
             connection,
             at=at,
@@ -66,15 +59,7 @@ class PerformedSteps:
         )
         audit.note_activity(connection, "mpps", ae, at)
 
-    def _same_patient(
-        self, connection: Connection, found: Any, reference: ScheduledReference, step: PerformedStep
-    ) -> bool:
-        """Whether the device and the order speak of one person; without a patient only the UID that we gave counts."""
-        if not step.patient_id:
-            return bool(found.study_instance_uid == reference.study_instance_uid)
-        return patients.carries(connection, found.patient_pk, step.patient_id, step.patient_issuer)
-
-    def _start(self, connection: Connection, step: Any, ae: str) -> None:
+    def _start(self, connection: Connection, step: Any) -> None:
         if step.status in VISIBLE:
             orders.set_step_status(connection, step.id, StepStatus.STARTED)
         self._order_follows(connection, step.order_id, OrderStatus.IP, "MPPS IN PROGRESS")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
-from tests.unit.workflow.house import JOHN, House, ct_step, order
+from tests.unit.workflow.house import JOHN, House, ct_step, order, who
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
 CT = ct_step(step_id="S1")
@@ -119,3 +119,68 @@ def test_the_first_image_of_a_device_without_mpps_puts_the_order_in_progress(hou
     house.order(order())
     house.image()
     assert house.order_row().status is OrderStatus.IP
+
+
+# -- MPPS that names no step --------------------------------------------------------------------------------------
+
+
+def test_mpps_without_a_step_id_means_the_step_of_its_modality(house: House) -> None:
+    house.order(order(steps=(CT, MR)))
+    house.mpps("1.1", ScheduledReference("1.2.3"), modality="MR", **JANES)
+    assert statuses(house) == {"S1": "SCHEDULED", "S2": "STARTED"}
+    house.mpps_end("1.1")
+    assert statuses(house) == {"S1": "SCHEDULED", "S2": "COMPLETED"}
+
+
+def test_mpps_without_a_step_id_means_the_step_that_was_planned_for_its_station(house: House) -> None:
+    here = ct_step(step_id="S1", station_ae_titles=("CT1",))
+    house.order(order(steps=(here, ct_step(step_id="S3", station_ae_titles=("CT2",)))))
+    house.mpps("1.1", ScheduledReference("1.2.3"), modality="CT", station_ae_title="CT2", **JANES)
+    assert statuses(house) == {"S1": "SCHEDULED", "S3": "STARTED"}
+
+
+def test_mpps_that_fits_two_steps_leaves_both_on_the_list_and_a_person_is_told(house: House) -> None:
+    house.order(order(steps=(CT, ct_step(step_id="S3"))))
+    house.mpps("1.1", ScheduledReference("1.2.3"), modality="CT", station_ae_title="CT1", **JANES)
+    assert statuses(house) == {"S1": "SCHEDULED", "S3": "SCHEDULED"}
+    assert house.reviews() == {("performed-conflict", "step-unclear")}
+
+
+def test_mpps_with_a_step_id_that_we_never_gave_is_shown_to_a_person(house: House) -> None:
+    house.order(order(steps=(CT,)))
+    house.mpps("1.1", ScheduledReference("1.2.3", scheduled_step_id="S9"), modality="CT", **JANES)
+    assert statuses(house) == {"S1": "SCHEDULED"}
+    assert house.reviews() == {("performed-conflict", "step-unclear")}
+
+
+def test_mpps_of_an_unknown_study_is_no_conflict(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", ScheduledReference("1.2.77"), modality="CT", **JANES)
+    assert house.reviews() == set()
+
+
+def test_mpps_that_names_an_accession_but_nobody_is_shown_to_a_person(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", ScheduledReference("1.2.77", "A1", "RIS"))
+    assert house.reviews() == {("performed-conflict", "patient-missing")}
+
+
+def test_an_accession_number_of_two_people_means_the_order_of_the_one_who_was_examined(house: House) -> None:
+    house.order(order(), order(placer="P2", uid="1.2.4", patient=who(JOHN)))
+    house.mpps("1.1", ScheduledReference("1.2.77", "A1", "RIS"), **JANES)
+    assert [house.status_of_step("P1"), house.status_of_step("P2")] == ["STARTED", "SCHEDULED"]
+
+
+def test_images_move_the_step_that_an_unclear_mpps_could_not(house: House) -> None:
+    house.order(order(steps=(CT, ct_step(step_id="S3"))))
+    house.mpps("1.1", ScheduledReference("1.2.3"), modality="CT", **JANES)
+    house.image(requests=request("S3"))
+    assert statuses(house) == {"S1": "SCHEDULED", "S3": "STARTED"}
+
+
+def test_images_do_not_end_a_step_whose_mpps_is_in_progress(house: House) -> None:
+    house.order(order(steps=(CT, MR)))
+    house.mpps("1.1", ScheduledReference("1.2.3"), modality="CT", **JANES)
+    house.image(modality="CT")
+    house.complete()
+    assert statuses(house) == {"S1": "STARTED", "S2": "SCHEDULED"}
