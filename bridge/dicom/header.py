@@ -1,6 +1,7 @@
 """A stored object's header: the few tags that index it, without touching the pixels.
 
-`read_header` is part of the answer to C-STORE, so it refuses what could not be read again later.
+`read_header` is part of the answer to C-STORE, so it refuses what could not be read again later. It walks the whole
+object but parses only the elements that index it: a parser makes an object of every item of every sequence.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from bridge.dicom.files import PREAMBLE, data_set_offset
-from bridge.dicom.walk import ODD, Place, syntax_of, walk
+from bridge.dicom.walk import MESSAGE_ELEMENTS, ODD, Place, syntax_of, walk
 from bridge.domain.identity import Issuers
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
@@ -29,6 +30,18 @@ from bridge.errors import BadValue, MissingField, NotReadable, StoreUnavailable
 from bridge.uids import is_uid
 
 DEFER = 1024
+INDEX_BYTES = 256 * 1024
+"""A longer element indexes nothing: it is left out of the header."""
+_INDEX = frozenset(
+    {
+        *(0x00080005, 0x00080016, 0x00080018, 0x00080020, 0x00080021, 0x00080030, 0x00080031, 0x00080050, 0x00080051),
+        *(0x00080060, 0x00080090, 0x00080201, 0x00081030, 0x0008103E, 0x00081111),
+        *(0x00100010, 0x00100020, 0x00100021, 0x00100024, 0x00100030, 0x00100040, 0x00180015),
+        *(0x0020000D, 0x0020000E, 0x00200010, 0x00200011, 0x00200013, 0x00200060),
+        *(0x00280008, 0x00280010, 0x00280011, 0x00400275),
+    }
+)
+"""What `read_header` reads, and (0008,0005), which says how."""
 _MPPS = "1.2.840.10008.3.1.2.3.3"
 
 
@@ -43,18 +56,27 @@ class Opened:
 
 def open_file(path: Path) -> Opened:
     """Read a stored file's header; `NotReadable`, `Unsupported` (transfer syntax), `StoreUnavailable` (no file)."""
-    try:
+    with _readable(path):
         with mapped(path) as buffer:
-            offset = data_set_offset(buffer[: PREAMBLE + 16])
-            meta = read_file_meta_info(path)
-            syntax = syntax_of(str(meta.get("TransferSyntaxUID", "")))
-            places = walk(buffer, offset, syntax)
+            syntax, places = _walked(path, buffer)
         data = dcmread(path, stop_before_pixels=True, defer_size=DEFER)
+    return Opened(data, places, syntax)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except ODD:
         raise NotReadable("not a readable DICOM file") from None
     except OSError:
         raise StoreUnavailable("a file of the archive cannot be read", where="archive") from None
-    return Opened(data, places, syntax)
+
+
+def _walked(path: Path, buffer: mmap.mmap) -> tuple[UID, dict[int, Place]]:
+    offset = data_set_offset(buffer[: PREAMBLE + 16])
+    syntax = syntax_of(str(read_file_meta_info(path).get("TransferSyntaxUID", "")))
+    return syntax, walk(buffer, offset, syntax)
 
 
 @contextmanager
@@ -64,10 +86,30 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
         yield buffer
 
 
-def read_data_set(encoded: bytes, transfer_syntax: str) -> Dataset:
+def read_data_set(encoded: bytes, transfer_syntax: str, most: int = MESSAGE_ELEMENTS) -> Dataset:
     """Decode a data set that came in a message (identifier, attribute list); `NotReadable` if it cannot be."""
     syntax = syntax_of(transfer_syntax)
-    walk(encoded, 0, syntax)
+    walk(encoded, 0, syntax, most=most)
+    return _parse(encoded, syntax)
+
+
+def read_index(source: Path | bytes, transfer_syntax: str) -> tuple[Dataset, UID]:
+    """The elements that index an object, and its transfer syntax: the file's own, or the one given with bytes."""
+    if isinstance(source, bytes):
+        syntax = syntax_of(transfer_syntax)
+        return _parse(_indexing(source, walk(source, 0, syntax)), syntax), syntax
+    with _readable(source), mapped(source) as buffer:
+        syntax, places = _walked(source, buffer)
+        encoded = _indexing(buffer, places)
+    return _parse(encoded, syntax), syntax
+
+
+def _indexing(buffer: bytes | mmap.mmap, places: dict[int, Place]) -> bytes:
+    wanted = (places[tag] for tag in sorted(_INDEX & places.keys()))
+    return b"".join(buffer[at.start : at.end] for at in wanted if at.end - at.start <= INDEX_BYTES)
+
+
+def _parse(encoded: bytes, syntax: UID) -> Dataset:
     try:
         return read_dataset(BytesIO(encoded), syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_at_pixel_data)
     except ODD:
@@ -90,18 +132,14 @@ def read_header(
     another one in the data set is A900); '' takes the file's own (STOW-RS). The two issuers stand in where the
     object names none. Raises `NotReadable` (C000), `BadValue` / `MissingField` (A900), `Unsupported`.
     """
-    if isinstance(source, Path):
-        opened = open_file(source)
-        if transfer_syntax and str(opened.syntax) != transfer_syntax:
-            raise BadValue("the file meta names another transfer syntax", where="(0002,0010)")
-        data, transfer_syntax = opened.data, str(opened.syntax)
-    else:
-        data = read_data_set(source, transfer_syntax)
+    data, syntax = read_index(source, transfer_syntax)
+    if transfer_syntax and str(syntax) != transfer_syntax:
+        raise BadValue("the file meta names another transfer syntax", where="(0002,0010)")
     name, accession = Names(data, patient_issuer, accession_issuer, issuers), text(data, 0x00080050)
     return InstanceHeader(
         sop_instance_uid=_uid(data, 0x00080018, sop_instance),
         sop_class_uid=_uid(data, 0x00080016, sop_class),
-        transfer_syntax_uid=transfer_syntax,
+        transfer_syntax_uid=str(syntax),
         study_instance_uid=_uid(data, 0x0020000D),
         series_instance_uid=_uid(data, 0x0020000E),
         patient_id=text(data, 0x00100020),

@@ -27,6 +27,12 @@ config.settings.writing_validation_mode = config.IGNORE
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom(\.|$)")
 
 MAX_DEPTH = 64
+OBJECT_ELEMENTS = 2_000_000
+"""Elements and items of an object: an enhanced multi-frame of 10,000 frames has some 600,000."""
+MESSAGE_ELEMENTS = 100_000
+"""Those of a data set that is parsed whole: a performed step lists some 30,000 images with as many."""
+QUERY_ELEMENTS = 10_000
+"""Those of a query's identifier: Table K.6-1 has some 150."""
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
@@ -54,12 +60,17 @@ ODD = (
 
 
 class Place(NamedTuple):
-    """A top-level element: where its value lies; `length` is -1 when undefined. `fragments` are (offset, length)."""
+    """A top-level element: where its value lies; `length` is -1 when undefined. `fragments` are (offset, length).
+
+    The whole element, its tag and its delimiter included, lies from `start` to `end`.
+    """
 
     vr: str
     offset: int
     length: int
     fragments: tuple[tuple[int, int], ...] = ()
+    start: int = 0
+    end: int = 0
 
 
 @dataclass(slots=True)
@@ -81,17 +92,32 @@ def syntax_of(uid: str) -> UID:
     return UID(uid)
 
 
-def walk(buffer: bytes | mmap.mmap, start: int, syntax: UID, max_depth: int = MAX_DEPTH) -> dict[int, Place]:
-    """The top-level elements by tag; `NotReadable` for a data set that is cut short, malformed or too deep."""
-    return _Walk(buffer, start, syntax.is_implicit_VR, syntax.is_little_endian, max_depth).run()
+def walk(
+    buffer: bytes | mmap.mmap,
+    start: int,
+    syntax: UID,
+    max_depth: int = MAX_DEPTH,
+    most: int = OBJECT_ELEMENTS,
+) -> dict[int, Place]:
+    """The top-level elements by tag.
+
+    `NotReadable` for a data set that is cut short, malformed, too deep, or of more than `most` elements and items:
+    each costs a parser some twenty microseconds and half a kilobyte, however few bytes it has.
+    """
+    return _Walk(buffer, start, syntax.is_implicit_VR, syntax.is_little_endian, max_depth, most).run()
 
 
 class _Walk:
-    def __init__(self, buffer: bytes | mmap.mmap, start: int, implicit: bool, little: bool, max_depth: int) -> None:
+    def __init__(
+        self, buffer: bytes | mmap.mmap, start: int, implicit: bool, little: bool, max_depth: int, most: int
+    ) -> None:
         self.buffer = buffer
         self.size = len(buffer)
         self.position = start
         self.max_depth = max_depth
+        self.left = most
+        self.began = start  # of the top-level element that is being walked
+        self.last = -1  # its tag, while its end is not known
         self.tag_form = struct.Struct("<HH" if little else ">HH")
         self.short = struct.Struct("<H" if little else ">H")
         self.long = struct.Struct("<I" if little else ">I")
@@ -112,7 +138,13 @@ class _Walk:
                     self._element(level)
         except struct.error:
             raise NotReadable("the data set is cut short") from None
+        self._close()
         return self.places
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise NotReadable("the data set has too many elements")
 
     def _tag(self) -> int:
         group, element = self.tag_form.unpack_from(self.buffer, self.position)
@@ -122,6 +154,7 @@ class _Walk:
         return int(self.long.unpack_from(self.buffer, at)[0])
 
     def _item(self, level: _Level) -> None:
+        self._count()
         tag, length = self._tag(), self._length(self.position + 4)
         self.position += 8
         if tag == ITEM:
@@ -133,6 +166,10 @@ class _Walk:
             raise NotReadable("a sequence holds something that is no item")
 
     def _element(self, level: _Level) -> None:
+        self._count()
+        if len(self.stack) == 1:
+            self._close()
+            self.began = self.position
         tag = self._tag()
         if tag == ITEM_END:
             self.position += 8
@@ -177,6 +214,7 @@ class _Walk:
         found: list[tuple[int, int]] = []
         self.position = offset
         while True:
+            self._count()
             tag, length = self._tag(), self._length(self.position + 4)
             self.position += 8
             if tag == SEQUENCE_END:
@@ -200,4 +238,11 @@ class _Walk:
 
     def _note(self, tag: int, vr: bytes, offset: int, length: int, fragments: tuple[tuple[int, int], ...] = ()) -> None:
         if len(self.stack) == 1:
-            self.places[tag] = Place(vr.decode("ascii", "replace"), offset, length, fragments)
+            self.places[tag] = Place(vr.decode("ascii", "replace"), offset, length, fragments, self.began)
+            self.last = tag
+
+    def _close(self) -> None:
+        """The top-level element before this position ends here."""
+        if self.last >= 0:
+            self.places[self.last] = self.places[self.last]._replace(end=self.position)
+            self.last = -1

@@ -15,6 +15,7 @@ from bridge.dicom.header import read_data_set
 from bridge.dicom.notes import Notes
 from bridge.dicom.query import read_query, response
 from bridge.dicom.services import WorklistService
+from bridge.dicom.walk import QUERY_ELEMENTS
 from bridge.domain.identity import Issuers
 from bridge.errors import BadValue, MissingField
 from bridge.mapping.transliteration import NONE, Transliteration
@@ -46,7 +47,7 @@ class Finder:
         identifier = asked.Identifier
         if identifier is None:
             raise MissingField("a C-FIND without an identifier")
-        request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax))
+        request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax), QUERY_ELEMENTS)
         query = read_query(request, self.issuers)
         self.notes.asked(calling)
         pending = status.PENDING_WARNING if query.warn else status.PENDING

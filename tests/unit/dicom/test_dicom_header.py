@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from bridge.dicom.header import read_data_set, read_header
+from bridge.dicom.header import INDEX_BYTES, read_data_set, read_header, read_index
+from bridge.dicom.walk import MAX_DEPTH, MESSAGE_ELEMENTS, walk
 from bridge.domain.identity import Issuer, Issuers
 from bridge.domain.performed import ScheduledReference
 from bridge.domain.study import InstanceHeader
@@ -189,3 +190,67 @@ def test_a_flipped_byte_is_read_or_refused_and_never_crashes(at: int, value: int
 
 def test_pixels_are_not_decoded() -> None:
     assert "PixelData" not in read_data_set(WHOLE, ExplicitVRLittleEndian)
+
+
+def crowd(count: int, *, undefined: bool = True) -> bytes:
+    """A sequence of empty items, eight bytes each: (0040,A730)."""
+    inner = b"\xfe\xff\x00\xe0\0\0\0\0" * count
+    if undefined:
+        return b"\x40\x00\x30\xa7SQ\0\0\xff\xff\xff\xff" + inner + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    return b"\x40\x00\x30\xa7SQ\0\0" + struct.pack("<I", len(inner)) + inner
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+def test_a_message_of_more_items_than_can_be_held_is_refused(undefined: bool) -> None:
+    with pytest.raises(NotReadable, match="too many"):
+        read_data_set(crowd(MESSAGE_ELEMENTS, undefined=undefined), EXPLICIT)
+
+
+def test_a_message_of_more_elements_than_can_be_held_is_refused() -> None:
+    elements = b"".join(struct.pack("<HH2sH", 9, 0x1000 + n, b"LO", 0) for n in range(100))
+    with pytest.raises(NotReadable, match="too many"):
+        read_data_set(elements, EXPLICIT, most=99)
+
+
+def test_an_object_of_more_items_than_can_be_held_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "__defaults__", (MAX_DEPTH, 1000))
+    with pytest.raises(NotReadable, match="too many"):
+        header(encoded(image(PixelData=None)) + crowd(1000))
+
+
+def test_a_step_of_ten_thousand_images_is_read() -> None:
+    images = []
+    for n in range(10_000):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CT, f"1.2.3.{n}"
+        images.append(item)
+    step = Dataset()
+    step.ReferencedImageSequence = images
+    assert len(read_data_set(encoded(step), EXPLICIT).ReferencedImageSequence) == 10_000
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+def test_the_header_is_parsed_without_what_does_not_index(tmp_path: Path, undefined: bool) -> None:
+    path = part10(tmp_path / "a", image(PixelData=None, SpecificCharacterSet="ISO_IR 100"))
+    path.write_bytes(path.read_bytes() + crowd(1000, undefined=undefined))
+    data, _ = read_index(path, "")
+    assert 0x0040A730 not in data and data.PatientID == "P100" and data.SpecificCharacterSet == "ISO_IR 100"
+
+
+def test_an_element_too_long_to_index_anything_is_left_out() -> None:
+    raw = encoded(image(PixelData=None, RequestAttributesSequence=[]))
+    long = crowd(INDEX_BYTES // 8).replace(b"\x40\x00\x30\xa7", b"\x40\x00\x75\x02")
+    assert header(raw + long).requests == ()
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+def test_the_place_of_an_element_is_the_whole_of_it(undefined: bool) -> None:
+    whole = encoded(image())
+    raw = whole[: whole.index(b"\xe0\x7f\x10\x00")] + crowd(3, undefined=undefined)
+    at = walk(raw, 0, ExplicitVRLittleEndian)[0x0040A730]
+    assert raw[at.start : at.end] == crowd(3, undefined=undefined)
+
+
+def test_the_places_lie_one_after_another() -> None:
+    places = sorted(walk(WHOLE, 0, ExplicitVRLittleEndian).values(), key=lambda place: place.start)
+    assert b"".join(WHOLE[at.start : at.end] for at in places) == WHOLE
