@@ -76,6 +76,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "identifiers-of-several-patients": "its identifiers belong to several patients: not merged",
         "prior-name-differs": "a merge named another person than the record that went with it",
         "visit-moved-orders-stay": "a visit moved to another patient; open orders that name no visit did not",
+        "patient-id-of-another-authority": "a device got numbers of an authority that its row does not mean",
         "identifier-moved-orders-stay": "an identifier moved to another patient; its earlier owner's orders did not",
     },
     "patient-overlay": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
 from functools import partial
 
 from bridge.config import DicomPeer
@@ -21,6 +22,13 @@ MOST_DEVICES = 1024
 log = logging.getLogger("bridge.dicom.worklist")
 
 
+@dataclass(slots=True)
+class _Told:
+    peer: DicomPeer
+    steps: dict[int, str] = field(default_factory=dict)  # '' = could be told
+    issuers: set[str] = field(default_factory=set)
+
+
 class Notes:
     """Keeps one note a device, the newest of each; `broken` is called when the store says that a sync has failed."""
 
@@ -30,7 +38,7 @@ class Notes:
         self._broken = broken
         self._changed = threading.Condition()
         self._asked: dict[str, None] = {}
-        self._told: dict[str, tuple[DicomPeer, dict[int, str]]] = {}
+        self._told: dict[str, _Told] = {}
         self._thread: threading.Thread | None = None
         self._writing = self._closed = False
 
@@ -41,14 +49,20 @@ class Notes:
                 self._asked[calling] = None
                 self._wake()
 
-    def told(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
-        """Which steps the device could not be told, each with the tag to blame, and which it could."""
+    def told(
+        self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int], issuers: Set[str] = frozenset()
+    ) -> None:
+        """Which steps the device could not be told, each with the tag to blame, which it could, and the authorities of
+        the Patient IDs that came without their names."""
+        if not (withheld or shown or issuers):
+            return
         with self._changed:
             if not self._closed and len(self._told) < MOST_DEVICES:
-                _, steps = self._told.setdefault(peer.ae_title, (peer, {}))
+                told = self._told.setdefault(peer.ae_title, _Told(peer))
                 # What a query did not ask for stays as the one before it left it.
-                steps.update(dict.fromkeys(shown, ""))
-                steps.update(withheld)
+                told.steps.update(dict.fromkeys(shown, ""))
+                told.steps.update(withheld)
+                told.issuers.update(issuers)
                 self._wake()
 
     def close(self, seconds: float = 0.0) -> bool:
@@ -77,10 +91,13 @@ class Notes:
                 self._writing = True
             for calling in asked:
                 self._write(calling, partial(self._acquiring.note_query, calling))
-            for title, (peer, steps) in told.items():
-                withheld = {step: tag for step, tag in steps.items() if tag}
-                shown = steps.keys() - withheld.keys()
-                self._write(title, partial(self._worklist.note_unreadable, peer, withheld, shown))
+            for title, one in told.items():
+                withheld = {step: tag for step, tag in one.steps.items() if tag}
+                shown = one.steps.keys() - withheld.keys()
+                if one.steps:
+                    self._write(title, partial(self._worklist.note_unreadable, one.peer, withheld, shown))
+                if one.issuers:
+                    self._write(title, partial(self._worklist.note_issuers, one.peer, frozenset(one.issuers)))
 
     def _write(self, title: str, note: Callable[[], None]) -> None:
         try:

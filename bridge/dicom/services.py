@@ -23,6 +23,10 @@ class WorklistService(Protocol):
         """Steps (their keys) that the peer could not be told, each with the tag to blame, and those that it was."""
         ...
 
+    def note_issuers(self, peer: DicomPeer, told: Set[str]) -> None:
+        """The authorities of the Patient IDs that the peer was told without their names."""
+        ...
+
 
 class PerformingService(Protocol):
     def take_create(self, step: PerformedStep, attributes: dict[str, Any], calling_ae: str) -> None:

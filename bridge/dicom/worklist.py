@@ -21,6 +21,7 @@ from bridge.errors import BadValue, MissingField
 from bridge.mapping.transliteration import NONE, Transliteration
 
 Answer: TypeAlias = tuple[Dataset | int, Dataset | None]
+_PATIENT_ID, _ISSUERS = 0x00100020, (0x00100021, 0x00100024)
 
 
 class Finder:
@@ -53,18 +54,25 @@ class Finder:
         pending = status.PENDING_WARNING if query.warn else status.PENDING
         withheld: dict[int, str] = {}
         shown: set[int] = set()
-        for entry in self.worklist.find(query.keys, peer):
-            if event.is_cancelled:
-                yield status.CANCEL, None
-                return
-            try:
-                answer = response(entry, request, peer.character_set, self.issuers, utf8=peer.utf8, table=self.table)
-            except BadValue as fault:
-                if fault.code != NOT_READABLE:
-                    raise
-                withheld[entry.step_pk] = fault.where
-                continue
-            shown.add(entry.step_pk)
-            yield pending, answer
-        if not peer.utf8:
-            self.notes.told(peer, withheld, shown)
+        unnamed: set[str] = set()
+        try:
+            for entry in self.worklist.find(query.keys, peer):
+                if event.is_cancelled:
+                    yield status.CANCEL, None
+                    return
+                try:
+                    answer = response(
+                        entry, request, peer.character_set, self.issuers, utf8=peer.utf8, table=self.table
+                    )
+                except BadValue as fault:
+                    if fault.code != NOT_READABLE:
+                        raise
+                    withheld[entry.step_pk] = fault.where
+                    continue
+                if not peer.utf8:
+                    shown.add(entry.step_pk)
+                if entry.patient_id and _PATIENT_ID in answer and not any(tag in answer for tag in _ISSUERS):
+                    unnamed.add(entry.patient_issuer)
+                yield pending, answer
+        finally:  # also of a query that was cancelled, or whose device has gone
+            self.notes.told(peer, withheld, shown, unnamed)

@@ -39,6 +39,12 @@ _LAST = Prepared(
     .order_by(review.c.id.desc())
     .limit(1)
 )
+_NEWEST = Prepared(
+    select(review.c.details)
+    .where(review.c.kind == bindparam("k"), review.c.subject == bindparam("s"), review.c.reason == bindparam("r"))
+    .order_by(review.c.id.desc())
+    .limit(1)
+)
 _COUNTS = Prepared(
     select(review.c.kind, func.count(), func.min(review.c.opened_at))
     .where(review.c.closed_at.is_(None))
@@ -85,6 +91,12 @@ def open_reviews(connection: Connection) -> list[dict[str, object]]:
 def reviews_of(connection: Connection, kind: str, reason: str) -> dict[str, dict[str, object]]:
     """Details by subject of the open entries of one kind and reason."""
     return {row.subject: row.details for row in connection.execute(_OF_REASON, {"k": kind, "r": reason})}
+
+
+def newest_of(connection: Connection, kind: str, subject: str, reason: str) -> dict[str, Any]:
+    """Details of the subject's newest entry of one kind and reason, open or closed; {} for none."""
+    row = connection.execute(_NEWEST, {"k": kind, "s": subject, "r": reason}).first()
+    return dict(row.details) if row else {}
 
 
 def count_reviews(connection: Connection) -> list[tuple[str, int, datetime]]:

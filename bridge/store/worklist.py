@@ -118,11 +118,11 @@ def find_entries(
     accession_number: str = "",
     study_instance_uid: str = "",
     patient_id: str = "",
-    preferred_issuer: str = "",
+    preferred_issuers: tuple[str, ...] = (),
 ) -> Iterator[WorklistEntry]:
     """Visible steps in order of start. '' is universal; every value given is an exact one.
 
-    `preferred_issuer` is the authority whose identifier is told as the Patient ID, when the patient has one of it.
+    The Patient ID told is of the first of `preferred_issuers` that has given the patient a number, else any.
     """
     rows = connection.execute(
         _ENTRIES,
@@ -138,9 +138,18 @@ def find_entries(
         },
     )
     for row in rows:
-        identifiers = identifiers_of(connection, row.patient_pk, preferred_issuer)
+        identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
         stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
         yield _entry(row, identifiers, stations)
+
+
+def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...]) -> tuple[Identifier, ...]:
+    found: tuple[Identifier, ...] = ()
+    for issuer in preferred or ("",):
+        found = identifiers_of(connection, patient, issuer)
+        if not found or found[0].issuer == issuer:
+            break
+    return found
 
 
 def count_due(connection: Connection) -> int:

@@ -17,11 +17,13 @@ from bridge.store.db import Connection
 from bridge.workflow.context import Context
 
 PARKED, NOT_READABLE = "order-parked", "not-readable"
+IDENTIFIERS, OF_ANOTHER = "patient-identifiers", "patient-id-of-another-authority"
 
 
 class WorklistDesk:
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._noted: set[tuple[str, str]] = set()
 
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
         """The entries that match, in order of start. Raises `TooLarge` over the limit, `StoreUnavailable`."""
@@ -42,7 +44,7 @@ class WorklistDesk:
                 accession_number=_exact(keys.accession_number),
                 study_instance_uid=keys.study_instance_uids[0] if len(keys.study_instance_uids) == 1 else "",
                 patient_id=_exact(keys.patient_id),
-                preferred_issuer=settings.defaults.patient_issuer,
+                preferred_issuers=self._issuers(keys, peer),
             ):
                 if hides(view, entry) or not matches(keys, entry):
                     continue
@@ -84,6 +86,37 @@ class WorklistDesk:
             entries = known(connection)
         if changes(entries):
             self._context.database.write(write)
+
+    def note_issuers(self, peer: DicomPeer, told: Set[str]) -> None:
+        """Authorities whose Patient IDs the device was told without their names: its images bring the number back under
+        the authority that its row means, where it is nobody's or another's. A person hears of each once, also when they
+        have closed the entry: matching stops every such study by itself (`patient-differs`)."""
+        title, own = peer.ae_title, self._authority(peer)
+        others = {issuer for issuer in told if own and issuer != own and (title, issuer) not in self._noted}
+        if not others:
+            return
+
+        def write(connection: Connection) -> None:
+            subject = f"device:{title}"
+            before = set(review.newest_of(connection, IDENTIFIERS, subject, OF_ANOTHER).get("told", ()))
+            if others - before:
+                details = {"means": own, "told": sorted(before | others)}
+                review.open_review(connection, IDENTIFIERS, subject, OF_ANOTHER, self._context.clock.now(), details)
+
+        self._context.database.write(write)
+        self._noted |= {(title, issuer) for issuer in others}
+
+    def _authority(self, peer: DicomPeer) -> str:
+        """Whose numbers the device means when it names no authority ('' = not known)."""
+        settings = self._context.settings
+        named = peer.patient_issuer or settings.defaults.patient_issuer
+        return settings.issuers.canonical(named) if named else ""
+
+    def _issuers(self, keys: WorklistKeys, peer: DicomPeer) -> tuple[str, ...]:
+        """Whose number is told as the Patient ID: of the authority asked for, else the device's, else the site's."""
+        settings = self._context.settings
+        wanted = (_exact(keys.patient_issuer), self._authority(peer), settings.defaults.patient_issuer)
+        return tuple(dict.fromkeys(filter(None, wanted)))
 
 
 def _view(peer: DicomPeer) -> View:

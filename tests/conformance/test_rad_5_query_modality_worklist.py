@@ -169,6 +169,25 @@ def test_the_workflow_learns_which_device_asked(
     assert services.acquiring.queries == ["CT1"]
 
 
+def test_a_device_that_is_not_told_whose_number_it_gets_is_noted(
+    modality: Association, services: FakeServices, server: DicomServer
+) -> None:
+    find(modality, query(PatientID=""))
+    server.stop()
+    assert services.worklist.unnamed == [{"hospital"}]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"PatientName": ""}, {"PatientID": "", "IssuerOfPatientID": ""}], ids=["no number", "its issuer too"]
+)
+def test_a_device_that_gets_no_number_or_its_issuer_too_is_not_noted(
+    modality: Association, services: FakeServices, server: DicomServer, asked: dict[str, str]
+) -> None:
+    find(modality, query(**asked))
+    server.stop()
+    assert services.worklist.unnamed == []
+
+
 def test_a_database_that_is_full_shows_the_worklist(
     modality: Association, services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ class FakeWorklist:
     limit: int = 500
     fault: Exception | None = None
     asked: list[WorklistKeys] = field(default_factory=list)
+    unnamed: list[set[str]] = field(default_factory=list)
 
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
         self.asked.append(keys)
@@ -102,6 +103,9 @@ class FakeWorklist:
 
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
         pass
+
+    def note_issuers(self, peer: DicomPeer, told: Set[str]) -> None:
+        self.unnamed.append(set(told))
 
 
 @dataclass
