@@ -69,6 +69,8 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "performed-conflict": {
         "patient-differs": "a device performed a step under an order of another patient: the order stays open",
+        "order-given-up": "an order that was cancelled or discontinued is performed: it stays given up",
+        "order-on-hold": "an order on hold is performed: it is in progress now",
         "patient-missing": "a device performed a step under an accession number, but names no patient: not applied",
         "step-unclear": "an exam was done, and which of several steps it was cannot be told: all stay open",
     },

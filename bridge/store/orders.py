@@ -124,6 +124,7 @@ _STEPS_BY_REFERENCE = (
     .join(procedure, procedure.c.id == step.c.requested_procedure_id)
     .join(imaging_order, imaging_order.c.id == procedure.c.order_id)
 )
+_STEP_BY_ID = Prepared(_STEPS_BY_REFERENCE.where(step.c.id == bindparam("s")))
 _STEPS_BY_STUDY = Prepared(
     _STEPS_BY_REFERENCE.where(
         procedure.c.study_instance_uid == bindparam("uid"),
@@ -386,15 +387,9 @@ def set_step_status(connection: Connection, step_id: int, status: StepStatus) ->
     change_step(connection, step_id, {"status": status})
 
 
-_ORDER_OF_STEP = Prepared(
-    select(procedure.c.order_id)
-    .join(step, step.c.requested_procedure_id == procedure.c.id)
-    .where(step.c.id == bindparam("s"))
-)
-
-
-def order_of_step(connection: Connection, step_id: int) -> int:
-    return int(connection.execute(_ORDER_OF_STEP, {"s": step_id}).scalar_one())
+def get_step(connection: Connection, step_id: int) -> Any:
+    """A step as `find_steps` gives it."""
+    return connection.execute(_STEP_BY_ID, {"s": step_id}).one()
 
 
 _EVENT_INSERT = Prepared(insert(order_event))

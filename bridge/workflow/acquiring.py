@@ -63,7 +63,7 @@ class Acquiring:
             audit.write_audit(connection, at=at, who=f"ae:{ae}", action="study-received", subject=f"study:{row.id}")
         if first_of_series:
             device = leaving.Device(header.modality, ae, header.patient_id, header.patient_issuer)
-            leaving.image_came(connection, row.study_instance_uid, header.requests, device, self._context)
+            leaving.image_came(connection, row, header.requests, device, self._context)
         audit.note_activity(connection, "store", ae, at)
         return True
 

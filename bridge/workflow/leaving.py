@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from bridge.domain.lifecycle import VISIBLE
+from bridge.domain.lifecycle import GIVEN_UP, VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import DERIVED, ScheduledReference
 from bridge.store import orders, patients, performed, review, studies
@@ -20,6 +20,8 @@ from bridge.workflow import notifying, order_events
 from bridge.workflow.context import Context
 
 STEP_UNCLEAR = "step-unclear"
+WAITS = VISIBLE | {StepStatus.CANCELED}
+PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED})
 ENDED_STEPS = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED})
 
 
@@ -78,8 +80,14 @@ def _narrowed(connection: Connection, found: list[Any], device: Device) -> list[
     return found
 
 
-def move(connection: Connection, step: Any, after: StepStatus, event: str, context: Context) -> None:
-    """A device has moved the step: its order follows, and whoever asked for it is told."""
+def move(connection: Connection, step: Any, after: StepStatus, event: str, subject: str, context: Context) -> None:
+    """A device has moved the step: its order follows, and whoever asked for it is told.
+
+    `subject` is what said so, on the review list: an order that was given up or held, and is performed all the same,
+    stays what its owner made it, in sight of a person.
+    """
+    if after in PERFORMED and step.status not in PERFORMED:
+        _look_whether_wanted(connection, step, subject, context)
     if step.status != after:
         orders.set_step_status(connection, step.id, after)
     said = None
@@ -92,6 +100,15 @@ def move(connection: Connection, step: Any, after: StepStatus, event: str, conte
     notifying.tell_progress(connection, step.order_id, context)
 
 
+def _look_whether_wanted(connection: Connection, step: Any, subject: str, context: Context) -> None:
+    order, at = orders.get_order(connection, step.order_id), context.clock.now()
+    details = {"order": order.id, "status": str(order.status)}
+    if order.status in GIVEN_UP:
+        review.open_review(connection, "performed-conflict", subject, "order-given-up", at, details)
+    elif order.status is OrderStatus.HD:
+        review.open_review(connection, "performed-conflict", subject, "order-on-hold", at, details)
+
+
 def _all_ended(connection: Connection, order_id: int) -> bool:
     return all(step.status in ENDED_STEPS for step in orders.steps_of_order(connection, order_id))
 
@@ -100,12 +117,12 @@ def _all_ended(connection: Connection, order_id: int) -> bool:
 
 
 def image_came(
-    connection: Connection, study_uid: str, requests: Iterable[ScheduledReference], device: Device, context: Context
+    connection: Connection, study: Any, requests: Iterable[ScheduledReference], device: Device, context: Context
 ) -> None:
     """A device without MPPS: the first image of a series starts the scheduled step that it belongs to."""
-    for one in _steps_of_image(connection, study_uid, requests, device):
-        if one.step is not None and one.step.status in VISIBLE and not _told_of(connection, one.step):
-            move(connection, one.step, StepStatus.STARTED, "first image", context)
+    for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
+        if one.step is not None and one.step.status in WAITS and not _told_of(connection, one.step):
+            move(connection, one.step, StepStatus.STARTED, "first image", f"study:{study.id}", context)
 
 
 def study_ended(connection: Connection, study: Any, context: Context) -> None:
@@ -118,7 +135,7 @@ def study_ended(connection: Connection, study: Any, context: Context) -> None:
             if one.step is None:
                 doubt = doubt or ("" if part.modality in DERIVED else one.doubt)
             elif one.step.status == StepStatus.STARTED and not _told_of(connection, one.step):
-                move(connection, one.step, StepStatus.COMPLETED, "study complete", context)
+                move(connection, one.step, StepStatus.COMPLETED, "study complete", f"study:{study.id}", context)
     if doubt == STEP_UNCLEAR and not performed.performed_of_study(connection, study.study_instance_uid):
         at = context.clock.now()
         review.open_review(connection, "performed-conflict", f"study:{study.id}", "step-unclear", at, {})

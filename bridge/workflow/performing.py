@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER, VISIBLE
-from bridge.domain.order import OrderStatus, StepStatus
+from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
+from bridge.domain.order import StepStatus
 from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, orders, performed, review
 from bridge.store.db import Connection
-from bridge.workflow import leaving, notifying, order_events
+from bridge.workflow import leaving
 from bridge.workflow.context import Context
 
 Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
@@ -45,7 +45,7 @@ class PerformedSteps:
             found = leaving.meant(connection, whole, device)
             performed.add_reference(connection, key, reference, found.step.id if found.step else None)
             if found.step is not None:
-                self._start(connection, found.step)
+                self._move(connection, found.step, StepStatus.STARTED, "MPPS IN PROGRESS", key)
             doubt = doubt or found.doubt
         if doubt:
             review.open_review(connection, "performed-conflict", f"performed:{key}", doubt, at, {"aet": ae})
@@ -58,12 +58,6 @@ class PerformedSteps:
             details={"unscheduled": not any(r.scheduled_step_id for r in step.scheduled)},
         )
         audit.note_activity(connection, "mpps", ae, at)
-
-    def _start(self, connection: Connection, step: Any) -> None:
-        if step.status in VISIBLE:
-            orders.set_step_status(connection, step.id, StepStatus.STARTED)
-        self._order_follows(connection, step.order_id, OrderStatus.IP, "MPPS IN PROGRESS")
-        notifying.tell_progress(connection, step.order_id, self._context)
 
     def _set(self, connection: Connection, uid: str, read: Read, ae: str) -> None:
         at = self._context.clock.now()
@@ -80,30 +74,27 @@ class PerformedSteps:
             return
         for reference in performed.references_of(connection, row.id):
             if reference.step_id is not None:
-                self._finish(connection, reference.step_id, step)
+                self._finish(connection, reference.step_id, step, row.id)
 
-    def _finish(self, connection: Connection, step_id: int, step: PerformedStep) -> None:
+    def _finish(self, connection: Connection, step_id: int, said: PerformedStep, key: int) -> None:
         """A scheduled step ends when every performed step of it has (append case), by the last one's word."""
         statuses = performed.statuses_of_step(connection, step_id)
         if PerformedStatus.IN_PROGRESS in statuses:
             return
+        step = orders.get_step(connection, step_id)
         if PerformedStatus.COMPLETED in statuses:
             after = StepStatus.COMPLETED
-        elif step.discontinuation in RESCHEDULE:
-            after = StepStatus.SCHEDULED
+        elif said.discontinuation in RESCHEDULE:
+            after = self._waits_again(connection, step)
         else:
             after = StepStatus.DISCONTINUED
-        order_id = orders.order_of_step(connection, step_id)
-        given_up = orders.get_order(connection, order_id).status
-        if after is StepStatus.SCHEDULED and given_up in GIVEN_UP:
-            after = STEP_OF_ORDER[given_up]
-        orders.set_step_status(connection, step_id, after)
-        notifying.tell_progress(connection, order_id, self._context)
-        ended = {StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED}
-        if after is StepStatus.COMPLETED and all(
-            s.status in ended for s in orders.steps_of_order(connection, order_id)
-        ):
-            self._order_follows(connection, order_id, OrderStatus.CM, "MPPS COMPLETED")
+        self._move(connection, step, after, f"MPPS {after}", key)
 
-    def _order_follows(self, connection: Connection, order_id: int, status: OrderStatus, event: str) -> None:
-        order_events.device_says(connection, order_id, status, event, self._context.clock.now())
+    def _waits_again(self, connection: Connection, step: Any) -> StepStatus:
+        given_up = orders.get_order(connection, step.order_id).status
+        return STEP_OF_ORDER[given_up] if given_up in GIVEN_UP else StepStatus.SCHEDULED
+
+    def _move(self, connection: Connection, step: Any, after: StepStatus, event: str, key: int) -> None:
+        if after is StepStatus.STARTED and step.status == StepStatus.COMPLETED:
+            return
+        leaving.move(connection, step, after, event, f"performed:{key}", self._context)

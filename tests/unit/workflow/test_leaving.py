@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
+from bridge.config import Destination, Hl7
 from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
-from tests.unit.workflow.house import JOHN, House, ct_step, order, who
+from bridge.store import review
+from tests.unit.workflow.house import JOHN, House, at, ct_step, order, who
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
+FROM_LIST = ScheduledReference("1.2.3", "A1", "RIS", "A1", "A1-1")
+RIS = Destination(name="ris", port=1, events=frozenset({"started", "completed", "discontinued"}))
 CT = ct_step(step_id="S1")
 MR = ct_step(step_id="S2", modality="MR", modality_sent="MR")
 
@@ -184,3 +192,81 @@ def test_images_do_not_end_a_step_whose_mpps_is_in_progress(house: House) -> Non
     house.image(modality="CT")
     house.complete()
     assert statuses(house) == {"S1": "STARTED", "S2": "SCHEDULED"}
+
+
+# -- an order that was given up, and is performed all the same ----------------------------------------------------
+
+
+@pytest.mark.parametrize(("control", "status"), [("CA", OrderStatus.CA), ("OD", OrderStatus.DC)])
+def test_an_order_that_was_given_up_and_is_performed_is_shown_to_a_person(
+    house: House, control: str, status: OrderStatus
+) -> None:
+    house.order(order())
+    house.order(order(control))
+    house.mpps("1.1", FROM_LIST, **JANES)
+    assert house.reviews() == {("performed-conflict", "order-given-up")}
+    assert (house.status_of_step(), house.order_row().status) == ("STARTED", status)
+    house.mpps_end("1.1")
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", status)
+
+
+def test_an_order_on_hold_that_is_performed_is_shown_to_a_person(house: House) -> None:
+    house.order(order())
+    house.order(order("HD"))
+    house.mpps("1.1", FROM_LIST, **JANES)
+    assert house.reviews() == {("performed-conflict", "order-on-hold")}
+    assert (house.status_of_step(), house.order_row().status) == ("STARTED", OrderStatus.IP)
+
+
+def test_whoever_gave_an_order_up_is_told_that_it_is_performed(build: Callable[..., House]) -> None:
+    house = build(hl7=Hl7(destination=(RIS,)))
+    house.order(order())
+    house.order(order("CA"))
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.mpps_end("1.1")
+    assert [row.event for row in house.rows("outbound_message")] == ["started", "completed"]
+
+
+def test_an_order_given_up_during_the_exam_that_is_completed_is_shown_to_a_person(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.order(order("OC"))
+    assert house.reviews() == set()
+    house.mpps_end("1.1")
+    assert house.reviews() == {("performed-conflict", "order-given-up")}
+
+
+def test_an_order_given_up_during_the_exam_that_is_discontinued_is_no_conflict(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.order(order("OC"))
+    house.mpps_end("1.1", "DISCONTINUED")
+    assert (house.reviews(), house.status_of_step()) == (set(), "DISCONTINUED")
+
+
+def test_a_conflict_that_a_person_has_closed_does_not_come_again_with_the_end_of_the_exam(house: House) -> None:
+    house.order(order())
+    house.order(order("CA"))
+    house.mpps("1.1", FROM_LIST, **JANES)
+    (entry,) = house.read(review.open_reviews)
+    house.database.write(
+        lambda c: review.close_review(c, (str(entry["kind"]),), str(entry["subject"]), at(12), "cli:anna", "known")
+    )
+    house.mpps_end("1.1")
+    assert house.reviews() == set()
+
+
+def test_images_of_an_order_that_was_given_up_are_shown_to_a_person(house: House) -> None:
+    house.order(order())
+    house.order(order("CA"))
+    house.image()
+    assert house.reviews() == {("performed-conflict", "order-given-up")}
+
+
+def test_late_images_of_an_exam_that_was_done_before_the_order_was_given_up_are_no_conflict(house: House) -> None:
+    house.order(order())
+    house.image()
+    house.complete()
+    house.order(order("OC"))
+    house.image(series_instance_uid="1.2.3.2")
+    assert (house.reviews(), house.status_of_step()) == (set(), "COMPLETED")
