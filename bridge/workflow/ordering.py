@@ -221,7 +221,7 @@ def _change(
     orders.add_history(connection, row.id, at, what, row.status, status, message_id=message_id, note=note)
     audit.write_audit(connection, at=at, who=who, action="order-changed", subject=f"order:{row.id}")
     if late or action is Action.UPSERT or (action is Action.STATUS and order.procedure.steps):
-        take_procedure(connection, row.id, row.patient_id, order, status, result, context)
+        take_procedure(connection, row.id, row.patient_id, order, status, result, context, unseen=row.placeholder)
     _steps_follow(connection, row.id, status, said)
     _parking_follows(connection, row.id, row.status, status, at)
     _look_for_studies(connection, row.id, row.patient_id)

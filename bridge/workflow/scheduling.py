@@ -77,10 +77,12 @@ def take_procedure(
     context: Context,
     *,
     fresh: bool = False,
+    unseen: bool = False,
 ) -> str:
     """Create or change the requested procedure and its steps in place: UIDs and ids stay what they were.
 
-    A `fresh` order has nothing yet. Returns the Study Instance UID, '' when the order tells of no step.
+    A `fresh` order has nothing yet; of an `unseen` one (a placeholder) no scanner knows the ids that were made, so
+    that its own take their place. Returns the Study Instance UID, '' when the order tells of no step.
     """
     request = order.procedure
     if not request.steps:
@@ -113,6 +115,8 @@ def take_procedure(
         if request.code is None and row.code:
             order = replace(order, procedure=replace(request, code=Code(*row.code)))
         known = {s.scheduled_step_id: s for s in orders.steps_of(connection, key)}
+        if unseen and len(stored) == 1:
+            procedure_id, known = _named_anew(connection, row, order, known, context)
     new_uid = new_uid or any(s.parked == FOREIGN_UID for s in known.values())
     foreign = new_uid and orders.study_uid_of_another(connection, uid, patient_id)
     desk = _Steps(connection, key, order, status, uid, foreign, result, context, dict(known))
@@ -125,6 +129,9 @@ def take_procedure(
             _park_unclear(connection, order_id, "step-unclear", result, context)
             continue
         step_id = step.step_id if where is None else rows[where].scheduled_step_id
+        if unseen and where is not None and step.step_id:
+            desk.known[told_id(step.step_id)] = _step_named_anew(connection, desk.known.pop(step_id), step.step_id)
+            step_id = step.step_id
         if not step_id:
             result.warnings.append(filling.MADE.format("scheduled step id"))
             step_id = _free_id(procedure_id, taken, "-", number)
@@ -133,6 +140,29 @@ def take_procedure(
     if order.accession is None:
         result.warnings += filling.fill_accession(connection, order_id, context)
     return uid
+
+
+def _named_anew(
+    connection: Connection, row: Any, order: OrderRequest, steps: dict[str, Any], context: Context
+) -> tuple[str, dict[str, Any]]:
+    """The requested procedure id as it would be, had its order come first, and the steps that are named after it."""
+    old, whole = row.requested_procedure_id, filling.procedure_ids(order, context.settings)[0]
+    if told_id(whole) == old:
+        return old, steps
+    told = {"requested_procedure_id": told_id(whole), "requested_procedure_id_sent": _sent(whole)}
+    orders.change_procedure(connection, row.id, told)
+    renamed = [
+        step if _stored_step_key(step, old).named else _step_named_anew(connection, step, f"{told_id(whole)}-{number}")
+        for number, step in enumerate(steps.values(), 1)
+    ]
+    return told_id(whole), {step.scheduled_step_id: step for step in renamed}
+
+
+def _step_named_anew(connection: Connection, step: Any, whole: str) -> Any:
+    told = {"scheduled_step_id": told_id(whole), "scheduled_step_id_sent": _sent(whole)}
+    if told_id(whole) != step.scheduled_step_id:
+        orders.change_step(connection, step.id, told)
+    return step._replace(**told)
 
 
 def _park_unclear(connection: Connection, order_id: int, reason: str, result: Result, context: Context) -> None:
