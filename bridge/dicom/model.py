@@ -1,7 +1,8 @@
 """The Modality Worklist model as a table: what each attribute answers (PS3.4 Table K.6-1).
 
-`TOP` and `STEP` map a tag to (VR, type, value of an entry). Type 2 is answered with zero length when unknown; types
-1C and 3 are left out. Text loses what would break its encoding: backslashes and control characters.
+`TOP` and `STEP` map a tag to (VR, type, value of an entry). Types 2 and 2C are answered with zero length when unknown
+(no order that we read tells of a pre-medication or a contrast agent: empty says so, and strict consoles ask for them);
+types 1C and 3 are left out. Text loses what would break its encoding: backslashes and control characters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bridge.dicom.fitting import set_code
 from bridge.domain.coding import Code
 from bridge.domain.identity import Issuer, Issuers
 from bridge.domain.patient import PersonName
-from bridge.domain.worklist import WorklistEntry
+from bridge.domain.worklist import WorklistEntry, utc_offset
 
 STEP_SEQUENCE = 0x00400100
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,5})?")
@@ -111,6 +112,7 @@ TOP: dict[int, Attribute] = {
     0x00080050: Attribute("SH", True, lambda e, i: plain(e.accession_number)),
     0x00080051: Attribute("SQ", False, lambda e, i: _issuer(e.accession_issuer, i)),
     0x00080090: Attribute("PN", True, lambda e, i: _name(e.referring_physician)),
+    0x00080201: Attribute("SH", False, lambda e, i: utc_offset(e)),
     0x00081040: Attribute("LO", False, lambda e, i: plain(e.department)),
     0x00081110: Attribute("SQ", True, lambda e, i: []),
     0x00081120: Attribute("SQ", True, lambda e, i: []),
@@ -158,6 +160,8 @@ STEP: dict[int, Attribute] = {
     0x00400009: Attribute("SH", True, lambda e, i: plain(e.step_id)),
     0x00400010: Attribute("SH", True, lambda e, i: plain(e.station_name)),
     0x00400011: Attribute("SH", True, lambda e, i: plain(e.step_location)),
+    0x00400012: Attribute("LO", True, lambda e, i: ""),
+    0x00321070: Attribute("LO", True, lambda e, i: ""),
     0x00400020: Attribute("CS", False, lambda e, i: e.step_status or "SCHEDULED"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
@@ -12,7 +13,8 @@ from bridge.domain.told import told
 
 @dataclass(frozen=True, slots=True)
 class WorklistEntry:
-    """One scheduled procedure step with all that a C-FIND response may show. Dates DA, times TM, site-local."""
+    """One scheduled procedure step with all that a C-FIND response may show. Dates DA, times TM, on the clocks of
+    `zone` (None = not known)."""
 
     step_pk: int
     version: int
@@ -61,6 +63,7 @@ class WorklistEntry:
     department: str = ""
     patient_class: str = ""
     confidentiality: str = ""
+    zone: tzinfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,15 @@ class WorklistKeys:
     step_description: str = ""
     performing_physician: str = ""
     step_status: str = ""
+
+
+def utc_offset(entry: WorklistEntry) -> str:
+    """`+hhmm` of the entry's own day (Timezone Offset From UTC, PS3.3 C.12.1.1.8); '' when it cannot be told."""
+    begins = entry.start_date + (entry.start_time + "0000")[:4]
+    try:
+        return f"{datetime.strptime(begins, '%Y%m%d%H%M').replace(tzinfo=entry.zone):%z}"[:5]
+    except ValueError:
+        return ""
 
 
 def wildcard(pattern: str, value: str) -> bool:

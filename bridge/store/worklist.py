@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import tzinfo
 from typing import Any
 
 from sqlalchemy import bindparam, exists, func, or_, select
@@ -119,10 +120,12 @@ def find_entries(
     study_instance_uid: str = "",
     patient_id: str = "",
     preferred_issuers: tuple[str, ...] = (),
+    zone: tzinfo | None = None,
 ) -> Iterator[WorklistEntry]:
     """Visible steps in order of start. '' is universal; every value given is an exact one.
 
-    The Patient ID told is of the first of `preferred_issuers` that has given the patient a number, else any.
+    The Patient ID told is of the first of `preferred_issuers` that has given the patient a number, else any. `zone` is
+    whose clocks the dates and times are of.
     """
     rows = connection.execute(
         _ENTRIES,
@@ -140,7 +143,7 @@ def find_entries(
     for row in rows:
         identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
         stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
-        yield _entry(row, identifiers, stations)
+        yield _entry(row, identifiers, stations, zone)
 
 
 def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...]) -> tuple[Identifier, ...]:
@@ -156,7 +159,9 @@ def count_due(connection: Connection) -> int:
     return int(connection.execute(_DUE).scalar_one())
 
 
-def _entry(row: Any, identifiers: tuple[Identifier, ...], stations: tuple[str, ...]) -> WorklistEntry:
+def _entry(
+    row: Any, identifiers: tuple[Identifier, ...], stations: tuple[str, ...], zone: tzinfo | None
+) -> WorklistEntry:
     first = identifiers[0] if identifiers else Identifier("")
     return WorklistEntry(
         step_pk=row.id,
@@ -206,4 +211,5 @@ def _entry(row: Any, identifiers: tuple[Identifier, ...], stations: tuple[str, .
         filler_issuer=row.filler_issuer,
         department=row.department,
         patient_class=row.patient_class,
+        zone=zone,
     )

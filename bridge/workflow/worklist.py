@@ -45,6 +45,7 @@ class WorklistDesk:
                 study_instance_uid=keys.study_instance_uids[0] if len(keys.study_instance_uids) == 1 else "",
                 patient_id=_exact(keys.patient_id),
                 preferred_issuers=self._issuers(keys, peer),
+                zone=settings.site.zone,
             ):
                 if hides(view, entry) or not matches(keys, entry):
                     continue

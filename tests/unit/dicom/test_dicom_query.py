@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -263,6 +264,31 @@ def test_issuers_are_told_under_the_names_of_dicom() -> None:
 def test_a_backslash_in_a_description_does_not_become_two_values() -> None:
     found = answer(of=entry(requested_procedure_description="HEAD\\NECK"), RequestedProcedureDescription="")
     assert found.RequestedProcedureDescription == "HEAD/NECK"
+
+
+@pytest.mark.parametrize(("date", "offset"), [("20250301", "+0100"), ("20250701", "+0200")])
+def test_the_zone_is_that_of_the_entrys_own_day(date: str, offset: str) -> None:
+    found = answer(of=entry(start_date=date, zone=ZoneInfo("Europe/Berlin")), TimezoneOffsetFromUTC="")
+    assert found.TimezoneOffsetFromUTC == offset
+
+
+def test_a_zone_west_of_utc_has_a_minus() -> None:
+    found = answer(of=entry(zone=ZoneInfo("America/St_Johns")), TimezoneOffsetFromUTC="")
+    assert found.TimezoneOffsetFromUTC == "-0330"
+
+
+@pytest.mark.parametrize("changes", [{"zone": None}, {"zone": ZoneInfo("UTC"), "start_date": ""}], ids=["zone", "day"])
+def test_a_zone_that_is_not_known_is_left_out_never_empty(changes: dict[str, Any]) -> None:
+    assert "TimezoneOffsetFromUTC" not in answer(of=entry(**changes), TimezoneOffsetFromUTC="")
+
+
+def test_a_zone_that_was_not_asked_for_is_not_told() -> None:
+    assert "TimezoneOffsetFromUTC" not in answer(of=entry(zone=ZoneInfo("UTC")), PatientName="")
+
+
+def test_a_pre_medication_and_a_contrast_agent_are_answered_empty() -> None:
+    (item,) = answer({"PreMedication": "", "RequestedContrastAgent": ""}).ScheduledProcedureStepSequence
+    assert (item.PreMedication, item.RequestedContrastAgent) == ("", "")
 
 
 # Character sets
