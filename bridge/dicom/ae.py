@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -70,7 +69,6 @@ class DicomServer:
         self._meter = Meter(settings.storage.max_object_bytes + _SLACK, settings.dicom.max_message_bytes)
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
-        self._temporary = tempfile.tempdir
         self._running = 0
         self._draining = False
         self._idle = threading.Condition()
@@ -88,9 +86,6 @@ class DicomServer:
         _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
         _config.LOG_HANDLER_LEVEL = "none"
         _config.STORE_RECV_CHUNKED_DATASET = True
-        # pynetdicom receives into the temporary folder: beside the archive a rename is enough to keep an object, and
-        # what a crash leaves is swept.
-        self._temporary, tempfile.tempdir = tempfile.tempdir, str(self.archive.incoming)
         entity = AE(ae_title=self.settings.ae_title)
         entity.maximum_associations = self.settings.max_associations
         entity.maximum_pdu_size = self.settings.max_pdu_bytes
@@ -127,7 +122,6 @@ class DicomServer:
             for association in server.active_associations:
                 association.abort()
         self._notes.close(NOTE_SECONDS)
-        tempfile.tempdir = self._temporary
 
     def _close_listener(self) -> None:
         if self._thread is None or self._server is None:
@@ -157,7 +151,7 @@ class DicomServer:
 
     def _on_open(self, event: Event) -> None:
         tune(event.assoc, self.settings.max_pdu_bytes)
-        contain(event.assoc, lambda fault: self._tell_end(event, f"not a message: {fault}"))
+        contain(event.assoc, self._receiver.receive, lambda fault: self._tell_end(event, f"not a message: {fault}"))
 
     def _on_requested(self, event: Event) -> None:
         request: Any = event.assoc.requestor.primitive

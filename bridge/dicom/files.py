@@ -14,14 +14,17 @@ import shutil
 import struct
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from bridge.domain.study import StoredFile
-from bridge.errors import BadValue, NotReadable, StoreBroken, StoreUnavailable
+from bridge.errors import BadValue, BridgeError, NotReadable, StoreBroken, StoreUnavailable
 
 PREAMBLE = 128
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]/[0-9a-f]{32}\.dcm")
+LOOK_BYTES = 16 * 1024**2
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
 
@@ -39,6 +42,10 @@ class Archive:
     def temporary(self) -> Path:
         """A fresh path in `incoming`, for writers that make the file themselves (STOW-RS)."""
         return self.incoming / f"{uuid.uuid4().hex}.part"
+
+    def receive(self, look: Callable[[], None]) -> Incoming:
+        """A file for an object that begins to come in; `look` raises `StoreUnavailable` when there is no room."""
+        return Incoming(self.temporary(), look)
 
     def path(self, name: str) -> Path:
         """The file behind a stored name; `BadValue` for anything that we would not have made."""
@@ -124,6 +131,69 @@ class Archive:
                 continue
             changed.append(folder.parent)
         return changed
+
+
+class Incoming:
+    """An object's file while the object comes in. What the disk refuses is kept as `fault`, and raised to nobody.
+
+    It is written by the thread that receives, which an exception would end: no status, no word, the file left. So the
+    rest of the object is read and dropped, and whoever answers looks at `fault`. `look` raises when there is no room;
+    it is asked at the beginning and after each `LOOK_BYTES`, since one object may be larger than what is left.
+    """
+
+    def __init__(self, path: Path, look: Callable[[], None]) -> None:
+        self.name = str(path)
+        self.fault: BridgeError | None = None
+        self._look = look
+        self._unlooked = 0
+        self._file: BinaryIO | None = None
+        with self._noting():
+            look()
+            self._file = path.open("xb")
+
+    @property
+    def file(self) -> Incoming:
+        """Of a `NamedTemporaryFile`, the file below it."""
+        return self
+
+    def write(self, data: bytes) -> int:
+        with self._noting():
+            if self._file is not None:
+                self._file.write(data)
+                self._unlooked += len(data)
+                if self._unlooked >= LOOK_BYTES:
+                    self._unlooked = 0
+                    self._look()
+        return len(data)
+
+    def flush(self) -> None:
+        with self._noting():
+            if self._file is not None:
+                self._file.flush()
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with self._noting():
+                file.close()
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as refused:
+            self._give_up(_store_error(refused))
+        except BridgeError as refused:
+            self._give_up(refused)
+
+    def _give_up(self, fault: BridgeError) -> None:
+        self.fault = self.fault or fault
+        file, self._file = self._file, None
+        with suppress(OSError):
+            Path(self.name).unlink(missing_ok=True)
+        with suppress(OSError):  # what lay in its buffer finds no room either
+            if file is not None:
+                file.close()
 
 
 def data_set_offset(head: bytes) -> int:

@@ -8,17 +8,23 @@ that touches names which pynetdicom does not document (3.0.4); `tests/unit/dicom
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pynetdicom import dimse_messages
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from bridge.clock import Clock
+from bridge.dicom.files import Incoming
+from bridge.errors import BridgeError
 
 REQUEST_BYTES = 60_000
 REQUEST_SECONDS = 30.0
@@ -116,15 +122,28 @@ def tune(association: Any, max_pdu_bytes: int) -> None:
     wrapped.recv = receive
 
 
-def contain(association: Any, tell: Callable[[str], None]) -> None:
-    """What cannot be taken apart as a message ends the association, not the thread that receives it.
+_receiving = threading.local()
 
-    pynetdicom leaves a command set without its elements, an object under a context that was never accepted, and a file
-    that cannot be written to whoever runs the thread: nobody. The peer would wait for ever, and so would its socket.
+
+def _object_file(*arguments: Any, **options: Any) -> Any:
+    """What pynetdicom opens for an object: in a thread that `contain` has prepared our file, else its own."""
+    opener = getattr(_receiving, "opener", None)
+    return NamedTemporaryFile(*arguments, **options) if opener is None else opener()
+
+
+dimse_messages.NamedTemporaryFile = _object_file  # type: ignore[attr-defined]
+
+
+def contain(association: Any, opener: Callable[[], Incoming], tell: Callable[[str], None]) -> None:
+    """Objects come into files of `opener`, and what is no message ends the association, not the thread that receives.
+
+    pynetdicom leaves a command set without its elements and an object under a context that was never accepted to
+    whoever runs the thread: nobody. The peer would wait for ever, and so would its socket.
     """
     take = association.dimse.receive_primitive
 
     def contained(primitive: Any) -> None:
+        _receiving.opener = opener
         try:
             take(primitive)
         except Exception as fault:  # noqa: BLE001 - whatever a peer sent
@@ -226,12 +245,22 @@ def receiving(association: Any) -> Any | None:
     return getattr(association.dimse.message, "_data_set_file", None)
 
 
-def discard(association: Any) -> None:
-    """Remove the file of an object whose sender is gone in the middle of it.
+def refusal(request: Any) -> BridgeError | None:
+    """Why the object of a C-STORE request could not be written down."""
+    return getattr(request._dataset_file, "fault", None)
 
-    It is not closed: the thread that receives may still be writing what lay in its buffer.
+
+def discard(association: Any) -> None:
+    """Remove the files of a sender that is gone: of the object in the middle of which it went, and of those that wait.
+
+    They are not closed: the thread that receives may still be writing what lay in its buffer.
     """
-    path = getattr(getattr(association.dimse, "message", None), "_data_set_path", None)
-    if path is not None:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+    unserved = [getattr(association.dimse.message, "_data_set_file", None)]
+    with contextlib.suppress(queue.Empty):
+        while True:
+            _, request = association.dimse.msg_queue.get_nowait()
+            unserved.append(getattr(request, "_dataset_file", None))
+    for file in unserved:
+        if file is not None:
+            with contextlib.suppress(OSError):
+                Path(file.name).unlink(missing_ok=True)

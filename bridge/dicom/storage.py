@@ -10,7 +10,8 @@ from pynetdicom.events import Event
 
 from bridge.config import Defaults, DicomPeer, Storage
 from bridge.dicom import status
-from bridge.dicom.files import Archive
+from bridge.dicom.files import Archive, Incoming
+from bridge.dicom.guard import refusal
 from bridge.dicom.header import read_header
 from bridge.dicom.services import AcquiringService
 from bridge.domain.identity import Issuers
@@ -31,10 +32,16 @@ class Receiver:
         self.defaults = defaults
         self.issuers = issuers
 
+    def receive(self) -> Incoming:
+        """A file for an object that begins to come in."""
+        return self.archive.receive(self._has_room)
+
     def take(self, event: Event, peer: DicomPeer, calling: str) -> Dataset | int:
         """The status of a C-STORE. A refused object leaves no file."""
         try:
-            self._has_room()
+            refused = refusal(event.request)
+            if refused is not None:
+                raise refused
             header = self._header(event, peer)
             self._keep(header, _received(event), calling)
         except StoreBroken:

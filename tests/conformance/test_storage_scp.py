@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,21 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
 from bridge.config import Storage
+from bridge.dicom import files
 from bridge.dicom.ae import DicomServer
 from bridge.errors import StoreBroken, StoreUnavailable
-from tests.unit.dicom.support import CT, FakeServices, associated, encoded, files_under, image, serving
+from tests.unit.dicom.support import (
+    CT,
+    FakeServices,
+    associated,
+    command,
+    encoded,
+    files_under,
+    image,
+    pdu,
+    sends,
+    serving,
+)
 
 EXPLICIT, JPEG, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.1.99"
 
@@ -132,6 +146,66 @@ def test_a_disk_that_fills_up_is_a700_and_leaves_nothing(
     monkeypatch.setattr(Path, "rename", rename)
     assert modality.send_c_store(image()).Status == 0xA700
     assert files_under(server) == []
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What the kernel refuses to write, as on a full disk: `EFBIG` from every write past `size`."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_while_an_object_comes_in_is_a700_and_leaves_nothing(
+    modality: Association, server: DicomServer
+) -> None:
+    with files_of_at_most(1_000_000):
+        assert modality.send_c_store(image(PixelData=bytes(3_000_000))).Status == 0xA700
+    assert files_under(server) == []
+
+
+def test_after_an_object_that_found_no_room_the_next_one_is_stored(modality: Association) -> None:
+    with files_of_at_most(1_000_000):
+        modality.send_c_store(image(PixelData=bytes(3_000_000)))
+    assert modality.send_c_store(image()).Status == 0x0000
+
+
+def test_an_object_for_which_no_file_can_be_made_is_a700(modality: Association, server: DicomServer) -> None:
+    server.archive.incoming.rmdir()
+    assert modality.send_c_store(image()).Status == 0xA700
+    server.archive.incoming.mkdir()
+    assert modality.send_c_store(image()).Status == 0x0000
+
+
+def test_an_object_larger_than_the_room_left_is_a700_before_the_disk_is_full(
+    tmp_path: Path, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LOOK_BYTES", 100_000)
+    with (
+        serving(tmp_path, services, storage=Storage(min_free_bytes=1000)) as server,
+        associated(server, (CT, EXPLICIT)) as modality,
+    ):
+        room = iter([5000, 4000, 999])
+        monkeypatch.setattr(server.archive, "free_bytes", lambda: next(room))
+        assert modality.send_c_store(image(PixelData=bytes(1_000_000))).Status == 0xA700
+        assert files_under(server) == []
+
+
+def test_objects_that_wait_when_their_sender_goes_leave_nothing(server: DicomServer, services: FakeServices) -> None:
+    services.acquiring.hold = threading.Event()
+    with associated(server, (CT, EXPLICIT)) as modality:
+        one = [pdu(1, 3, command(CT, 1)), pdu(1, 2, encoded(image()))]
+        sends(modality, one * 3, 0.3)
+        modality.abort()
+        services.acquiring.hold.set()
+        for _ in range(100):
+            if server._server is None or not server._server.active_associations:
+                break
+            time.sleep(0.05)
+    assert list(server.archive.incoming.iterdir()) == []
 
 
 def test_a_row_that_cannot_be_written_is_a700_and_leaves_nothing(

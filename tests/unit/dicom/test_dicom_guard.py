@@ -15,7 +15,7 @@ from pathlib import Path
 import pynetdicom
 import pytest
 from pydicom.dataset import Dataset
-from pynetdicom import dimse_messages, fsm, transport
+from pynetdicom import dimse_messages, fsm, service_class, transport
 
 from bridge.dicom import guard
 from bridge.dicom.ae import DicomServer
@@ -259,3 +259,6 @@ def test_the_private_names_of_pynetdicom_are_where_the_guard_expects_them() -> N
     decoding = inspect.getsource(dimse_messages.DIMSEMessage.decode_msg)
     assert "dimse.receive_primitive(" in inspect.getsource(fsm.DT_2)
     assert "self._data_set_path = " in decoding and "self._data_set_file = " in decoding
+    # The file of an object: what it is opened with, and what of it is used.
+    assert "NamedTemporaryFile(delete=False" in decoding and "self._data_set_file.file.flush()" in decoding
+    assert "req._dataset_file.close()" in inspect.getsource(service_class.StorageServiceClass.SCP)
