@@ -21,6 +21,9 @@ from bridge.mapping.transliteration import NONE, Transliteration
 CHARACTER_SET = 0x00080005
 _DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 _TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9]|60)?)?(\.[0-9]{1,6})?")
+_MOST_KEY = {"AE": 64, "CS": 64, "SH": 64, "LO": 256, "PN": 4 * (3 * 64 + 2), "DA": 64, "TM": 64, "UI": 64 * 1024}
+"""Letters of a key by VR: four times what a value has (PS3.5 6.2), for wild cards and padding. A longer one finds
+nothing, and would be compared with every entry."""
 _TOP_KEYS = {
     "patient_name": 0x00100010,
     "patient_id": 0x00100020,
@@ -145,6 +148,8 @@ def _step_item(request: Dataset) -> Dataset:
 
 def _key(data: Dataset, tag: int) -> str:
     value = text(data, tag)
+    if len(value) > _MOST_KEY[(TOP.get(tag) or STEP[tag]).vr]:
+        raise BadValue("a key longer than any value", where=_where(tag))
     if "\ufffd" in value:
         raise BadValue("a key is not in its character set", where=_where(tag))
     return value

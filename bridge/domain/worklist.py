@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import lru_cache
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
@@ -103,29 +104,42 @@ def utc_offset(entry: WorklistEntry) -> str:
         return ""
 
 
-def wildcard(pattern: str, value: str) -> bool:
-    """`*` any run, `?` one character; two pointers, so linear in practice and never worse than |p| x |v|."""
-    p = v = mark = 0
-    star = -1
-    while v < len(value):
-        if p < len(pattern) and (pattern[p] == "?" or (pattern[p] == value[v] and pattern[p] != "*")):
-            p, v = p + 1, v + 1
-        elif p < len(pattern) and pattern[p] == "*":
-            star, mark, p = p, v, p + 1
-        elif star >= 0:
-            mark += 1
-            p, v = star + 1, mark
+@lru_cache(maxsize=256)
+def _states(pattern: str) -> tuple[dict[str, int], int, int, int]:
+    """A pattern as the sets (bits) of its states: bit i stands for "i of its letters are matched". By letter those that
+    go on with it, those that go on with any (`?`), those that stay with any (`*`), and the last."""
+    letters: dict[str, int] = {}
+    anything = stays = 0
+    at = 1
+    for sign in pattern:
+        if sign == "*":
+            stays |= at
+            continue
+        if sign == "?":
+            anything |= at
         else:
+            letters[sign] = letters.get(sign, 0) | at
+        at <<= 1
+    return letters, anything, stays, at
+
+
+def wildcard(pattern: str, value: str) -> bool:
+    """`*` any run, `?` one character. One step a letter of the value, whatever the pattern: no device can choose keys
+    that cost more (every place of the pattern is a bit, and all of them move at once)."""
+    letters, anything, stays, last = _states(pattern)
+    states = 1
+    for letter in value:
+        states = (states & (letters.get(letter, 0) | anything)) << 1 | states & stays
+        if not states:
             return False
-    while p < len(pattern) and pattern[p] == "*":
-        p += 1
-    return p == len(pattern)
+    return bool(states & last)
 
 
 def text_matches(key: str, value: str) -> bool:
-    """Single value or wild card (C.2.2.2.1, C.2.2.2.4): case-sensitive, padding aside; an empty value never matches."""
+    """Single value or wild card (C.2.2.2.1, C.2.2.2.4): case-sensitive, padding aside; an empty value never matches,
+    except a key that asks for anything at all: nothing, or stars alone."""
     key, value = key.strip(), value.strip()
-    if key in ("", "*"):
+    if not key.strip("*"):
         return True
     if not value:
         return False
@@ -136,22 +150,33 @@ def name_matches(key: str, name: PersonName) -> bool:
     """A person name key: no case, no accents, no trailing empty components, any component group.
 
     The key's own groups are compared position by position (`=山田*` asks the ideographic group); a key of one group
-    is tried against all three.
+    is tried against all three. One of stars and delimiters alone (`*^*`) asks for anybody, also for who has no name.
     """
-    if key.strip().strip("^") in ("", "*"):
+    if not key.strip(" *^="):
         return True
     groups = (name.alphabetic, name.ideographic, name.phonetic)
     asked = key.split("=")[:3]
     if len(asked) == 1:
         return any(_group_matches(asked[0], g) for g in groups if g)
-    return all(_group_matches(a, g) for a, g in zip(asked, groups, strict=False) if a.strip().strip("^*"))
+    return all(_group_matches(a, g) for a, g in zip(asked, groups, strict=False) if a.strip(" *^"))
 
 
 def _group_matches(key: str, group: str) -> bool:
     if not group:
         return False
-    wanted, have = folded(key), folded(group)
-    return wildcard(wanted, have) if "*" in wanted or "?" in wanted else wanted == have
+    have = folded(group)
+    return any(
+        wildcard(wanted, have) if "*" in wanted or "?" in wanted else wanted == have for wanted in _patterns(key)
+    )
+
+
+@lru_cache(maxsize=256)
+def _patterns(key: str) -> tuple[str, ...]:
+    """The key as names are compared. `DOE^*` is `DOE` too: who has no given name has no `^` either."""
+    found = [folded(key)]
+    while found[-1].endswith("^*"):
+        found.append(found[-1][:-2].rstrip("^"))
+    return tuple(found)
 
 
 def range_of(key: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 
 from bridge.dicom.fitting import MOST
@@ -77,6 +77,31 @@ def test_every_key_of_the_model_is_read() -> None:
 
 def test_a_padded_station_ae_title_is_stripped() -> None:
     assert keys({"ScheduledStationAETitle": "  CT1  "}).station_ae_title == "CT1"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "longest"),
+    [("PatientName", 776), ("PatientID", 256), ("AccessionNumber", 64), ("PatientSex", 64), ("PatientBirthDate", 64)],
+)
+def test_a_key_longer_than_any_value_is_refused_by_its_tag(keyword: str, longest: int) -> None:
+    with pytest.raises(BadValue, match="longer") as refused:
+        keys(**{keyword: "1" * (longest + 1)})
+    tag = tag_for_keyword(keyword) or 0
+    assert refused.value.where == f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def test_a_step_key_longer_than_any_value_is_refused() -> None:
+    with pytest.raises(BadValue, match="longer"):
+        keys({"ScheduledStationAETitle": "A" * 65})
+
+
+def test_a_key_with_a_wild_card_for_each_letter_is_read() -> None:
+    assert keys(PatientID="?*" * 128).patient_id == "?*" * 128
+
+
+def test_a_list_of_a_thousand_studies_is_read() -> None:
+    uids = [f"1.2.840.10008.{n}" for n in range(1000)]
+    assert len(keys(StudyInstanceUID=uids).study_instance_uids) == 1000
 
 
 def test_an_issuer_of_patient_id_is_read_under_its_canonical_name() -> None:
