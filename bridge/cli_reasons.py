@@ -85,6 +85,9 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "message-contradicts-patient": "its number is of a patient with another name, birth date and sex: not taken",
         "name-birth-and-sex-changed": "name, birth date and sex changed at once: perhaps another person's record",
     },
+    "instance-healed": {
+        "stored-file-damaged": "its file was gone or damaged when it came again: the new one took its place"
+    },
     "instance-differs": {"same-uid-other-bytes": "an image came again with other bytes: kept aside"},
     "message-refused": _OF_A_MESSAGE,
     "message-quarantined": {

@@ -74,6 +74,14 @@ class Archive:
             raise _store_error(fault) from None
         return StoredFile(name, size, digest)
 
+    def intact(self, file: StoredFile) -> bool:
+        """Whether a stored file is there with the size and the bytes that its row names. Reads all of it."""
+        path = self.path(file.name)
+        try:
+            return path.stat().st_size == file.size and _digest(path) == file.sha256
+        except (OSError, NotReadable):
+            return False
+
     def remove(self, name: str) -> None:
         """Take back a file that is not wanted. What cannot be removed now is swept at the next start."""
         try:
@@ -220,6 +228,16 @@ def _seal(path: Path) -> tuple[str, int]:
         file.flush()
         _fsync(file.fileno())
     return digest.hexdigest(), size
+
+
+def _digest(path: Path) -> str:
+    """As `_seal` made it: of the data set alone."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(data_set_offset(file.read(PREAMBLE + 16)))
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _sync(folder: Path) -> None:

@@ -40,10 +40,16 @@ class PerformingService(Protocol):
 
 class AcquiringService(Protocol):
     def take_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str) -> bool:
-        """After its commit: True = new, False = known with the same bytes (the new file is not wanted).
+        """After its commit: True = new, False = known with the same bytes.
 
         `StateConflict(code="different-bytes")`: known with other bytes, flagged for a person, the file is kept.
         """
+        ...
+
+    def heal_instance(
+        self, header: InstanceHeader, file: StoredFile, calling_ae: str, intact: Callable[[StoredFile], bool]
+    ) -> bool:
+        """Of a known one: True = the file that was kept is gone or damaged, and this one took its place."""
         ...
 
     def note_query(self, calling_ae: str) -> None: ...

@@ -82,7 +82,9 @@ class Receiver:
     def _keep(self, header: InstanceHeader, path: Path, calling: str) -> None:
         file = self.archive.commit(path)
         try:
-            new = self.acquiring.take_instance(header, file, calling)
+            wanted = self.acquiring.take_instance(header, file, calling) or self.acquiring.heal_instance(
+                header, file, calling, self.archive.intact
+            )
         except StoreBroken:
             # Whether the row is on disk is unknown: the next start finds out, and sweeps.
             raise
@@ -96,7 +98,7 @@ class Receiver:
         except BaseException:
             self.archive.remove(file.name)
             raise
-        if not new:
+        if not wanted:
             self.archive.remove(file.name)
 
 

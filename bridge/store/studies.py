@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile, StudyState
 from bridge.errors import NotFound
@@ -50,6 +50,12 @@ _INSTANCE_BY_UID = Prepared(
 )
 _INSTANCE_INSERT = Prepared(insert(instance))
 _ASIDE_INSERT = Prepared(insert(instance_aside))
+_ASIDE = Prepared(
+    select(instance_aside).where(
+        instance_aside.c.instance_id == bindparam("i"), instance_aside.c.sha256 == bindparam("h")
+    )
+)
+_UNDESCRIBE = Prepared(delete(instance_document).where(instance_document.c.instance_id == bindparam("i")))
 _COUNT = Prepared(
     select(func.count())
     .select_from(instance)
@@ -249,6 +255,26 @@ def keep_aside(connection: Connection, instance_id: int, file: StoredFile, calli
             "received_at": at,
         },
     )
+
+
+def find_aside(connection: Connection, instance_id: int, sha256: str) -> Any | None:
+    """The copy of an instance with just these bytes that is kept aside already."""
+    return connection.execute(_ASIDE, {"i": instance_id, "h": sha256}).first()
+
+
+def replace_file(connection: Connection, instance_id: int, file: StoredFile, transfer_syntax_uid: str) -> None:
+    """The same object from another file, whose meta information may differ: what was derived from it is made again."""
+    change_row(
+        connection,
+        instance,
+        instance_id,
+        {"file": file.name, "size": file.size, "transfer_syntax_uid": transfer_syntax_uid},
+    )
+    connection.execute(_UNDESCRIBE, {"i": instance_id})
+
+
+def replace_aside(connection: Connection, aside_id: int, file: StoredFile) -> None:
+    change_row(connection, instance_aside, aside_id, {"file": file.name, "size": file.size})
 
 
 def count_instances(connection: Connection, study_id: int) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from bridge.domain.performed import PerformedStatus
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile
@@ -15,6 +16,9 @@ from bridge.store import audit, performed, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import leaving, publishing
 from bridge.workflow.context import Context
+
+Intact: TypeAlias = Callable[[StoredFile], bool]
+"""Whether a file of the archive is there, with the size and the bytes that its row names."""
 
 log = logging.getLogger("bridge.acquiring")
 
@@ -34,7 +38,9 @@ class Acquiring:
         self._context.database.write(lambda c: audit.note_activity(c, "query", calling_ae, at))
 
     def take_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str) -> bool:
-        """Index a file that is already safe on disk. True: new; False: known with the same bytes (drop the file).
+        """Index a file that is already safe on disk. True: new; False: known with the same bytes.
+
+        Known says the row, not the disk: ask `heal_instance` before the file is dropped.
 
         Raises `StateConflict` (code `different-bytes`) when the UID is known with other bytes: the file has then been
         kept aside and put on the review list. Raises `StateConflict` (code `other-study`) for a UID that another
@@ -44,6 +50,37 @@ class Acquiring:
         if isinstance(result, str):
             raise StateConflict("the SOP Instance UID is known with other bytes", where="(0008,0018)", code=result)
         return result
+
+    def heal_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str, intact: Intact) -> bool:
+        """An object came again with the same bytes. True: its first file is gone or damaged, and this one replaces it.
+
+        False: the first is as it was stored (drop the new file). The old file is swept at the next start.
+        """
+        with self._context.database.read() as connection:
+            known = _holder(connection, header.sop_instance_uid, file.sha256)
+        if known is None:  # deleted in between
+            return self.take_instance(header, file, calling_ae)
+        if intact(StoredFile(known.file, known.size, known.sha256)):
+            return False
+        return self._context.database.write(lambda c: self._heal(c, known.file, header, file, calling_ae))
+
+    def _heal(self, connection: Connection, lost: str, header: InstanceHeader, file: StoredFile, ae: str) -> bool:
+        at = self._context.clock.now()
+        instance = studies.find_instance(connection, header.sop_instance_uid)
+        holder = _holder(connection, header.sop_instance_uid, file.sha256)
+        if instance is None or holder is None or holder.file != lost:
+            return False  # another sender was quicker
+        if instance.sha256 == file.sha256:
+            studies.replace_file(connection, instance.id, file, header.transfer_syntax_uid)
+        else:
+            studies.replace_aside(connection, holder.id, file)
+        # A file that the archive lost is never the only one: somebody must look at the disk.
+        subject = f"instance:{instance.id}"
+        review.open_review(connection, "instance-healed", subject, "stored-file-damaged", at, {"from": ae})
+        audit.write_audit(
+            connection, at=at, who=f"ae:{ae}", action="instance-healed", subject=subject, outcome="stored-file-damaged"
+        )
+        return True
 
     def _take(self, connection: Connection, header: InstanceHeader, file: StoredFile, ae: str) -> bool | str:
         at = self._context.clock.now()
@@ -70,7 +107,7 @@ class Acquiring:
     def _again(
         self, connection: Connection, known: Any, header: InstanceHeader, file: StoredFile, ae: str
     ) -> bool | str:
-        if known.sha256 == file.sha256:
+        if known.sha256 == file.sha256 or studies.find_aside(connection, known.id, file.sha256) is not None:
             return False
         at = self._context.clock.now()
         studies.keep_aside(connection, known.id, file, ae, at)
@@ -131,3 +168,11 @@ class Acquiring:
         if by == "quiet":
             leaving.study_ended(connection, studies.get_study(connection, study_id), self._context)
         return True
+
+
+def _holder(connection: Connection, sop_instance_uid: str, sha256: str) -> Any | None:
+    """The row whose file holds these bytes of the instance: its own, or that of a copy kept aside."""
+    known = studies.find_instance(connection, sop_instance_uid)
+    if known is None or known.sha256 == sha256:
+        return known
+    return studies.find_aside(connection, known.id, sha256)

@@ -85,6 +85,21 @@ def test_the_same_image_again_is_0000_and_keeps_one_file(modality: Association, 
     assert len(files_under(server)) == 1
 
 
+@pytest.mark.parametrize("harm", ["gone", "short", "flipped"])
+def test_the_same_image_again_replaces_a_file_that_is_gone_or_damaged(
+    modality: Association, server: DicomServer, services: FakeServices, harm: str
+) -> None:
+    modality.send_c_store(image())
+    path = server.archive.path(services.acquiring.stored["1.2.3.1.1.1"][1].name)
+    whole = path.read_bytes()
+    path.unlink()
+    if harm != "gone":
+        path.write_bytes(whole[:-8] if harm == "short" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert modality.send_c_store(image()).Status == 0x0000
+    kept = server.archive.path(services.acquiring.stored["1.2.3.1.1.1"][1].name)
+    assert kept != path and kept.read_bytes().endswith(encoded(image()))
+
+
 def test_the_same_uid_with_other_bytes_is_0000_and_keeps_both(modality: Association, server: DicomServer) -> None:
     modality.send_c_store(image())
     assert modality.send_c_store(image(PatientID="OTHER")).Status == 0x0000

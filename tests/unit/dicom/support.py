@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,6 +146,15 @@ class FakeAcquiring:
         if known[1].sha256 == file.sha256:
             return False
         raise StateConflict("other bytes", code="different-bytes")
+
+    def heal_instance(
+        self, header: InstanceHeader, file: StoredFile, calling_ae: str, intact: Callable[[StoredFile], bool]
+    ) -> bool:
+        first = self.stored[header.sop_instance_uid][1]
+        if intact(first):
+            return False
+        self.stored[header.sop_instance_uid] = (header, file)
+        return True
 
     def note_query(self, calling_ae: str) -> None:
         self.queries.append(calling_ae)

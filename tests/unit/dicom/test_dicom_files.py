@@ -126,3 +126,20 @@ def test_the_sweep_leaves_files_that_may_be_between_their_rename_and_their_row(a
     young = archive.commit(_temporary(archive))
     assert archive.sweep(lambda name: False, before=datetime(2020, 1, 1, tzinfo=UTC)) == 0
     assert list(archive.names()) == [young.name]
+
+
+def test_a_stored_file_is_intact(archive: Archive) -> None:
+    assert archive.intact(archive.commit(_temporary(archive)))
+
+
+@pytest.mark.parametrize("harm", [b"", b"no DICOM", bytes(132) + b"DICM"])
+def test_a_file_that_is_no_longer_what_was_stored_is_not_intact(archive: Archive, harm: bytes) -> None:
+    stored = archive.commit(_temporary(archive))
+    archive.path(stored.name).write_bytes(harm.ljust(stored.size, b"\0"))
+    assert not archive.intact(stored)
+
+
+def test_a_file_that_is_gone_is_not_intact(archive: Archive) -> None:
+    stored = archive.commit(_temporary(archive))
+    archive.remove(stored.name)
+    assert not archive.intact(stored)
