@@ -16,6 +16,7 @@ from bridge.store.upsert import insert_new
 _pps = performed_procedure_step
 _INSERT = insert_new(_pps, ("sop_instance_uid",))
 _BY_UID = Prepared(select(_pps).where(_pps.c.sop_instance_uid == bindparam("uid")))
+_BY_ID = Prepared(select(_pps).where(_pps.c.id == bindparam("p")))
 _REFERENCES = Prepared(select(performed_reference).where(performed_reference.c.performed_step_id == bindparam("p")))
 _REFERENCE_INSERT = Prepared(insert(performed_reference))
 _RESOLVE = Prepared(
@@ -27,25 +28,42 @@ _OF_STUDY = Prepared(
     .where(performed_reference.c.study_instance_uid == bindparam("uid"))
     .distinct()
 )
-_UNRESOLVED_OF_STUDY = Prepared(
-    select(performed_reference).where(
+_WAITING_BY_STUDY = Prepared(
+    select(performed_reference.c.performed_step_id).where(
         performed_reference.c.study_instance_uid == bindparam("uid"), performed_reference.c.step_id.is_(None)
     )
 )
+_WAITING_BY_ACCESSION = Prepared(
+    select(performed_reference.c.performed_step_id).where(
+        performed_reference.c.accession_number == bindparam("a"),
+        performed_reference.c.accession_issuer == bindparam("i"),
+        performed_reference.c.step_id.is_(None),
+    )
+)
 _OF_STEP = Prepared(
-    select(_pps.c.status)
+    select(_pps.c.id, _pps.c.status, _pps.c.discontinuation)
     .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
     .where(performed_reference.c.step_id == bindparam("s"))
+    .distinct()
+    .order_by(_pps.c.updated_at, _pps.c.id)
 )
+
+
+def _created(step: PerformedStep) -> dict[str, Any]:
+    """What stands from the creation on (Table F.7.2-1)."""
+    return {
+        "station_ae_title": step.station_ae_title,
+        "modality": step.modality,
+        "patient_id": step.patient_id,
+        "patient_issuer": step.patient_issuer,
+        "start": step.start,
+    }
 
 
 def _values(step: PerformedStep, attributes: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": step.status,
         "attributes": attributes,
-        "station_ae_title": step.station_ae_title,
-        "modality": step.modality,
-        "start": step.start,
         "end": step.end,
         "discontinuation": step.discontinuation,
         "instances": step.instances,
@@ -60,6 +78,7 @@ def add_performed(
     new = _INSERT(
         connection,
         {
+            **_created(step),
             **_values(step, attributes),
             "sop_instance_uid": step.sop_instance_uid,
             "calling_ae_title": calling_ae,
@@ -72,6 +91,10 @@ def add_performed(
     return int(connection.execute(_BY_UID, {"uid": step.sop_instance_uid}).one().id)
 
 
+def get_performed(connection: Connection, performed_id: int) -> Any:
+    return connection.execute(_BY_ID, {"p": performed_id}).one()
+
+
 def find_performed(connection: Connection, sop_instance_uid: str) -> Any | None:
     return connection.execute(_BY_UID, {"uid": sop_instance_uid}).one_or_none()
 
@@ -82,9 +105,7 @@ def change_performed(
     change_row(connection, _pps, performed_id, {**_values(step, attributes), "updated_at": at})
 
 
-def add_reference(
-    connection: Connection, performed_id: int, reference: ScheduledReference, step_id: int | None
-) -> None:
+def add_reference(connection: Connection, performed_id: int, reference: ScheduledReference) -> None:
     connection.execute(
         _REFERENCE_INSERT,
         {
@@ -94,7 +115,7 @@ def add_reference(
             "accession_issuer": reference.accession_issuer,
             "requested_procedure_id": reference.requested_procedure_id,
             "scheduled_step_id": reference.scheduled_step_id,
-            "step_id": step_id,
+            "step_id": None,
         },
     )
 
@@ -107,15 +128,18 @@ def performed_of_study(connection: Connection, study_instance_uid: str) -> list[
     return list(connection.execute(_OF_STUDY, {"uid": study_instance_uid}))
 
 
-def unresolved_of_study(connection: Connection, study_instance_uid: str) -> list[Any]:
-    """References that named no step we knew: an order that comes late may be theirs."""
-    return list(connection.execute(_UNRESOLVED_OF_STUDY, {"uid": study_instance_uid}))
+def waiting_for(connection: Connection, study_instance_uid: str, accession: str, issuer: str) -> list[int]:
+    """Performed steps that name a study or an accession number, but no step we knew: a late order may be theirs."""
+    found = connection.execute(_WAITING_BY_STUDY, {"uid": study_instance_uid}).scalars()
+    if accession:
+        found += connection.execute(_WAITING_BY_ACCESSION, {"a": accession, "i": issuer}).scalars()
+    return sorted(set(found))
 
 
 def resolve_reference(connection: Connection, reference_id: int, step_id: int) -> None:
     connection.execute(_RESOLVE, {"r": reference_id, "s": step_id})
 
 
-def statuses_of_step(connection: Connection, step_id: int) -> list[str]:
-    """The status of every performed step of one scheduled step (append case: all must be final)."""
-    return list(connection.execute(_OF_STEP, {"s": step_id}).scalars())
+def performed_of_step(connection: Connection, step_id: int) -> list[Any]:
+    """Status and reason of every performed step of one scheduled step, the last that was spoken of last."""
+    return list(connection.execute(_OF_STEP, {"s": step_id}))

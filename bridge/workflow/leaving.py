@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bridge.domain.lifecycle import GIVEN_UP, VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import DERIVED, ScheduledReference
+from bridge.domain.study import StudyState
 from bridge.store import orders, patients, performed, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import notifying, order_events
@@ -81,7 +82,8 @@ def _narrowed(connection: Connection, found: list[Any], device: Device) -> list[
 
 
 def move(connection: Connection, step: Any, after: StepStatus, event: str, subject: str, context: Context) -> None:
-    """A device has moved the step: its order follows, and whoever asked for it is told.
+    """A device has moved the step: its order follows, and whoever asked for it is told. An order is done when all its
+    steps have ended and one at least was completed.
 
     `subject` is what said so, on the review list: an order that was given up or held, and is performed all the same,
     stays what its owner made it, in sight of a person.
@@ -90,11 +92,13 @@ def move(connection: Connection, step: Any, after: StepStatus, event: str, subje
         _look_whether_wanted(connection, step, subject, context)
     if step.status != after:
         orders.set_step_status(connection, step.id, after)
-    said = None
-    if after is StepStatus.STARTED:
-        said = OrderStatus.IP
-    elif after is StepStatus.COMPLETED and _all_ended(connection, step.order_id):
+    statuses = {StepStatus(one.status) for one in orders.steps_of_order(connection, step.order_id)}
+    if after in ENDED_STEPS and statuses <= ENDED_STEPS and StepStatus.COMPLETED in statuses:
         said = OrderStatus.CM
+    elif after in PERFORMED:
+        said = OrderStatus.IP
+    else:
+        said = None
     if said is not None:
         order_events.device_says(connection, step.order_id, said, event, context.clock.now())
     notifying.tell_progress(connection, step.order_id, context)
@@ -109,10 +113,6 @@ def _look_whether_wanted(connection: Connection, step: Any, subject: str, contex
         review.open_review(connection, "performed-conflict", subject, "order-on-hold", at, details)
 
 
-def _all_ended(connection: Connection, order_id: int) -> bool:
-    return all(step.status in ENDED_STEPS for step in orders.steps_of_order(connection, order_id))
-
-
 # -- devices without MPPS -----------------------------------------------------------------------------------------
 
 
@@ -123,6 +123,18 @@ def image_came(
     for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
         if one.step is not None and one.step.status in WAITS and not _told_of(connection, one.step):
             move(connection, one.step, StepStatus.STARTED, "first image", f"study:{study.id}", context)
+
+
+def order_came(connection: Connection, study_uid: str, context: Context) -> None:
+    """An order that is made when images of it are here is told what they tell, as if it had come before them."""
+    study = studies.find_study(connection, study_uid)
+    if study is None:
+        return
+    for part, sender in studies.senders_of(connection, study.id):
+        device = Device(part.modality, sender, study.patient_id, study.patient_issuer)
+        image_came(connection, study, [ScheduledReference(*request) for request in part.requests], device, context)
+    if study.state == StudyState.COMPLETE:
+        study_ended(connection, study, context)
 
 
 def study_ended(connection: Connection, study: Any, context: Context) -> None:
@@ -154,4 +166,4 @@ def _steps_of_image(
 
 def _told_of(connection: Connection, step: Any) -> bool:
     """Whether MPPS speaks of the step: then it alone says when it starts and ends."""
-    return bool(performed.statuses_of_step(connection, step.id))
+    return bool(performed.performed_of_step(connection, step.id))

@@ -8,13 +8,14 @@ from typing import Any
 
 from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
 from bridge.domain.order import StepStatus
-from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep
+from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, orders, performed, review
 from bridge.store.db import Connection
 from bridge.workflow import leaving
 from bridge.workflow.context import Context
 
+CONFLICT = "performed-conflict"
 Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
 """Given the stored status and attributes, what an N-SET makes of them; raises what the device must be told."""
 
@@ -38,17 +39,10 @@ class PerformedSteps:
             raise StateConflict("the performed procedure step exists", where="(0000,1000)", code="duplicate")
         default = self._context.settings.dicom.peer_of(ae).accession_issuer
         default = default or self._context.settings.defaults.accession_issuer
-        device = leaving.Device(step.modality, step.station_ae_title or ae, step.patient_id, step.patient_issuer)
-        doubt = ""
         for reference in step.scheduled:
-            whole = replace(reference, accession_issuer=reference.accession_issuer or default)
-            found = leaving.meant(connection, whole, device)
-            performed.add_reference(connection, key, reference, found.step.id if found.step else None)
-            if found.step is not None:
-                self._move(connection, found.step, StepStatus.STARTED, "MPPS IN PROGRESS", key)
-            doubt = doubt or found.doubt
-        if doubt:
-            review.open_review(connection, "performed-conflict", f"performed:{key}", doubt, at, {"aet": ae})
+            issuer = reference.accession_issuer or (default if reference.accession_number else "")
+            performed.add_reference(connection, key, replace(reference, accession_issuer=issuer))
+        follow(connection, key, self._context)
         audit.write_audit(
             connection,
             at=at,
@@ -72,29 +66,73 @@ class PerformedSteps:
         audit.note_activity(connection, "mpps", ae, at)
         if step.status is PerformedStatus.IN_PROGRESS:
             return
-        for reference in performed.references_of(connection, row.id):
-            if reference.step_id is not None:
-                self._finish(connection, reference.step_id, step, row.id)
+        follow(connection, row.id, self._context)
 
-    def _finish(self, connection: Connection, step_id: int, said: PerformedStep, key: int) -> None:
-        """A scheduled step ends when every performed step of it has (append case), by the last one's word."""
-        statuses = performed.statuses_of_step(connection, step_id)
-        if PerformedStatus.IN_PROGRESS in statuses:
+
+def order_came(connection: Connection, study_uid: str, order_id: int, context: Context) -> None:
+    """An order with new steps: what was performed before it came is tied to it, by MPPS or by images alone."""
+    order = orders.get_order(connection, order_id)
+    issuer = order.accession.issuer if order.accession else ""
+    for key in performed.waiting_for(connection, study_uid, order.accession_told, issuer):
+        follow(connection, key, context)
+    leaving.order_came(connection, study_uid, context)
+
+
+def follow(connection: Connection, key: int, context: Context) -> None:
+    """A performed step was told of, or an order that it may belong to: it is tied to the scheduled steps that it
+    names, as far as they are known, and they follow it. The same way whichever came first."""
+    row, at, subject = performed.get_performed(connection, key), context.clock.now(), f"performed:{key}"
+    ae = row.calling_ae_title
+    device = leaving.Device(row.modality, row.station_ae_title or ae, row.patient_id, row.patient_issuer)
+    doubt, news, steps = "", False, dict[int, None]()
+    for reference in performed.references_of(connection, key):
+        step_id = reference.step_id
+        if step_id is None:
+            found = leaving.meant(connection, _read(reference), device)
+            doubt = doubt or found.doubt
+            if found.step is None:
+                continue
+            step_id, news = found.step.id, True
+            performed.resolve_reference(connection, reference.id, step_id)
+        steps[step_id] = None
+    if doubt:
+        review.open_review(connection, CONFLICT, subject, doubt, at, {"aet": ae})
+    elif news:
+        review.close_review(connection, (CONFLICT,), subject, at, "bridge", "the step that it belongs to is known now")
+    for step_id in steps:
+        _step_follows(connection, step_id, subject, context)
+
+
+def _read(reference: Any) -> ScheduledReference:
+    return ScheduledReference(
+        study_instance_uid=reference.study_instance_uid,
+        accession_number=reference.accession_number,
+        accession_issuer=reference.accession_issuer,
+        requested_procedure_id=reference.requested_procedure_id,
+        scheduled_step_id=reference.scheduled_step_id,
+    )
+
+
+def _step_follows(connection: Connection, step_id: int, subject: str, context: Context) -> None:
+    """A scheduled step ends when every performed step of it has (append case), by the last one's word."""
+    said = performed.performed_of_step(connection, step_id)
+    statuses = {one.status for one in said}
+    step = orders.get_step(connection, step_id)
+    if PerformedStatus.IN_PROGRESS in statuses:
+        after, word = StepStatus.STARTED, PerformedStatus.IN_PROGRESS
+        if step.status == StepStatus.COMPLETED:
             return
-        step = orders.get_step(connection, step_id)
-        if PerformedStatus.COMPLETED in statuses:
-            after = StepStatus.COMPLETED
-        elif said.discontinuation in RESCHEDULE:
-            after = self._waits_again(connection, step)
-        else:
-            after = StepStatus.DISCONTINUED
-        self._move(connection, step, after, f"MPPS {after}", key)
+    elif PerformedStatus.COMPLETED in statuses:
+        after, word = StepStatus.COMPLETED, PerformedStatus.COMPLETED
+    else:
+        again = said[-1].discontinuation in RESCHEDULE
+        after, word = _discontinued(connection, step, again), PerformedStatus.DISCONTINUED
+    leaving.move(connection, step, after, f"MPPS {word}", subject, context)
 
-    def _waits_again(self, connection: Connection, step: Any) -> StepStatus:
-        given_up = orders.get_order(connection, step.order_id).status
-        return STEP_OF_ORDER[given_up] if given_up in GIVEN_UP else StepStatus.SCHEDULED
 
-    def _move(self, connection: Connection, step: Any, after: StepStatus, event: str, key: int) -> None:
-        if after is StepStatus.STARTED and step.status == StepStatus.COMPLETED:
-            return
-        leaving.move(connection, step, after, event, f"performed:{key}", self._context)
+def _discontinued(connection: Connection, step: Any, again: bool) -> StepStatus:
+    """What waits again waits no more when its order was given up meanwhile."""
+    if not again:
+        return StepStatus.DISCONTINUED
+    given_up = orders.get_order(connection, step.order_id).status
+    return STEP_OF_ORDER[given_up] if given_up in GIVEN_UP else StepStatus.SCHEDULED

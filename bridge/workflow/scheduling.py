@@ -22,9 +22,9 @@ from bridge.domain.pairing import (
     procedure_key,
     step_key,
 )
-from bridge.store import orders, performed, review, studies
+from bridge.store import orders, review
 from bridge.store.db import Connection
-from bridge.workflow import filling
+from bridge.workflow import filling, performing
 from bridge.workflow.context import Context
 from bridge.workflow.stations import Placement, place
 
@@ -119,7 +119,7 @@ def take_procedure(
             procedure_id, known = _named_anew(connection, row, order, known, context)
     new_uid = new_uid or any(s.parked == FOREIGN_UID for s in known.values())
     foreign = new_uid and orders.study_uid_of_another(connection, uid, patient_id)
-    desk = _Steps(connection, key, order, status, uid, foreign, result, context, dict(known))
+    desk = _Steps(connection, key, order, status, foreign, result, context, dict(known))
     rows = list(known.values())
     sent = [replace(step_key(step), step_id=told_id(step.step_id)) for step in request.steps]
     taken = {*known, *(step.step_id for step in sent)}
@@ -139,6 +139,8 @@ def take_procedure(
         desk.take(_fits(step_id, "step id", result), step, _sent(step_id))
     if order.accession is None:
         result.warnings += filling.fill_accession(connection, order_id, context)
+    if desk.added and not foreign:
+        performing.order_came(connection, uid, order_id, context)
     return uid
 
 
@@ -278,12 +280,11 @@ class _Steps:
     procedure_pk: int
     order: OrderRequest
     status: OrderStatus
-    study_uid: str
     foreign_uid: bool
     result: Result
     context: Context
     known: dict[str, Any]
-    _done: list[str] | None = None
+    added: bool = False
 
     def take(self, step_id: str, step: StepRequest, sent: str) -> None:
         connection, at = self.connection, self.context.clock.now()
@@ -330,9 +331,10 @@ class _Steps:
             review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order can be placed now")
 
     def _add(self, step_id: str, values: dict[str, Any]) -> int:
-        first = StepStatus.SCHEDULED if self.foreign_uid else self._first_status()
-        if self.foreign_uid and self.status in ENDED:
-            first = STEP_OF_ORDER[self.status]
+        # What was performed before it was ordered moves it when all steps are here (IHE PIR, acquired first).
+        first = StepStatus.SCHEDULED
+        if self.status in ENDED or not self.foreign_uid:
+            first = STEP_OF_ORDER.get(self.status, first)
         key = orders.add_step(
             self.connection,
             {
@@ -342,24 +344,8 @@ class _Steps:
                 "status": first,
             },
         )
-        if not self.foreign_uid and self._performed():
-            _adopt_performed(self.connection, self.study_uid, step_id, key)
+        self.added = True
         return key
-
-    def _performed(self) -> list[str]:
-        """The status of each performed step that names the study: looked up once a procedure."""
-        if self._done is None:
-            self._done = [r.status for r in performed.performed_of_study(self.connection, self.study_uid)]
-        return self._done
-
-    def _first_status(self) -> StepStatus:
-        """A step that is ordered after it was done is never offered to a scanner (IHE PIR, acquired first)."""
-        if self.status in STEP_OF_ORDER and self.status is not OrderStatus.SC:
-            return STEP_OF_ORDER[self.status]
-        if self._performed():
-            return StepStatus.STARTED if "IN PROGRESS" in self._performed() else StepStatus.COMPLETED
-        known = studies.find_study(self.connection, self.study_uid) is not None
-        return StepStatus.COMPLETED if known else StepStatus.SCHEDULED
 
     def _where(self, step: StepRequest, row: Any | None, modality: str) -> tuple[tuple[str, ...], dict[str, str]]:
         """The scanners, and the station name and place that go with them: what a message leaves out stays."""
@@ -430,10 +416,3 @@ def move_step(connection: Connection, order: orders.OrderRow, step: Any, room: s
         review.open_review(connection, "order-parked", subject, parked, at, told)
     elif step.parked:
         review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order can be placed now")
-
-
-def _adopt_performed(connection: Connection, study_uid: str, step_id: str, key: int) -> None:
-    """Performed steps that came before their order find it now."""
-    for reference in performed.unresolved_of_study(connection, study_uid):
-        if reference.scheduled_step_id in ("", step_id):
-            performed.resolve_reference(connection, reference.id, key)

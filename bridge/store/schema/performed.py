@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Integer, String, Table
+from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, text
 
 from bridge.store.schema.base import BigId, foreign_key, metadata, row_id, text_column
 from bridge.store.types import Json, UtcDateTime
@@ -17,6 +17,8 @@ performed_procedure_step = Table(
     text_column("calling_ae_title"),
     text_column("station_ae_title"),
     text_column("modality"),
+    text_column("patient_id"),  # whom the device says it examined, for an order that comes later
+    text_column("patient_issuer"),
     text_column("start"),
     text_column("end"),
     text_column("discontinuation"),
@@ -37,4 +39,11 @@ performed_reference = Table(
     text_column("requested_procedure_id"),
     text_column("scheduled_step_id"),
     Column("step_id", BigId, ForeignKey("scheduled_procedure_step.id"), index=True),  # NULL: unscheduled, or not yet
+    # What waits for an order is found by its accession number too, and is few rows of many.
+    Index(
+        "ix_performed_reference_waiting",
+        "accession_number",
+        sqlite_where=text("step_id IS NULL"),
+        postgresql_where=text("step_id IS NULL"),
+    ),
 )

@@ -14,6 +14,7 @@ from bridge.store import review
 from tests.unit.workflow.house import JOHN, House, at, ct_step, order, who
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
+JOHNS = {"patient_id": "2002", "patient_issuer": "HOSP"}
 FROM_LIST = ScheduledReference("1.2.3", "A1", "RIS", "A1", "A1-1")
 RIS = Destination(name="ris", port=1, events=frozenset({"started", "completed", "discontinued"}))
 CT = ct_step(step_id="S1")
@@ -270,3 +271,100 @@ def test_late_images_of_an_exam_that_was_done_before_the_order_was_given_up_are_
     house.order(order("OC"))
     house.image(series_instance_uid="1.2.3.2")
     assert (house.reviews(), house.status_of_step()) == (set(), "COMPLETED")
+
+
+# -- performed before it was ordered (IHE PIR) --------------------------------------------------------------------
+
+
+def test_an_order_that_comes_after_its_exam_is_done_and_its_owner_is_told(build: Callable[..., House]) -> None:
+    house = build(hl7=Hl7(destination=(RIS,)))
+    house.mpps("1.1", ScheduledReference("1.2.3"), **JANES)
+    house.mpps_end("1.1")
+    house.order(order())
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
+    assert [row.event for row in house.rows("outbound_message")] == ["completed"]
+
+
+def test_an_order_that_comes_during_its_exam_is_in_progress_and_ends_with_it(house: House) -> None:
+    house.mpps("1.1", ScheduledReference("1.2.3"), **JANES)
+    house.order(order())
+    assert (house.status_of_step(), house.order_row().status) == ("STARTED", OrderStatus.IP)
+    house.mpps_end("1.1")
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
+
+
+def test_an_order_that_comes_after_its_exam_was_given_up_for_another_time_waits(house: House) -> None:
+    house.mpps("1.1", ScheduledReference("1.2.3"), **JANES)
+    house.mpps_end("1.1", "DISCONTINUED", discontinuation="110501")
+    house.order(order())
+    assert len(house.worklist()) == 1
+
+
+def test_an_order_of_another_patient_does_not_adopt_the_exam(house: House) -> None:
+    house.mpps("1.1", ScheduledReference("1.2.3"), **JOHNS)
+    house.order(order())
+    assert house.status_of_step() == "SCHEDULED"
+    assert house.reviews() == {("performed-conflict", "patient-differs")}
+
+
+def test_an_order_adopts_the_exam_that_named_its_accession_number_only(house: House) -> None:
+    house.mpps("1.1", ScheduledReference("1.2.77", "A1", "RIS"), **JANES)
+    house.mpps_end("1.1")
+    house.order(order())
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
+
+
+def test_of_an_order_that_comes_later_only_the_step_that_was_done_leaves_the_list(house: House) -> None:
+    house.mpps("1.1", ScheduledReference("1.2.3"), modality="CT", **JANES)
+    house.mpps_end("1.1")
+    house.order(order(steps=(CT, MR)))
+    assert statuses(house) == {"S1": "COMPLETED", "S2": "SCHEDULED"}
+    assert house.order_row().status is OrderStatus.IP
+
+
+def test_an_order_that_comes_after_its_images_is_offered_where_no_image_was_made(house: House) -> None:
+    house.image(modality="CT")
+    house.complete()
+    house.order(order(steps=(CT, MR)))
+    assert statuses(house) == {"S1": "COMPLETED", "S2": "SCHEDULED"}
+
+
+def test_an_order_that_comes_between_its_images_ends_with_them(house: House) -> None:
+    house.image()
+    house.order(order())
+    assert (house.status_of_step(), house.order_row().status) == ("STARTED", OrderStatus.IP)
+    house.complete()
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
+
+
+def test_what_was_unclear_is_settled_by_the_step_that_comes_later(house: House) -> None:
+    house.order(order(steps=(CT,)))
+    house.mpps("1.1", ScheduledReference("1.2.3", scheduled_step_id="S9"), modality="CT", **JANES)
+    assert house.reviews() == {("performed-conflict", "step-unclear")}
+    house.order(order("XO", steps=(ct_step(step_id="S9"),)))
+    assert statuses(house) == {"S1": "SCHEDULED", "S9": "STARTED"}
+    assert house.reviews() == set()
+
+
+def test_a_step_added_to_an_order_whose_other_step_was_done_is_offered(house: House) -> None:
+    house.order(order(steps=(CT,)))
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.order(order("XO", steps=(CT, MR)))
+    assert statuses(house)["S2"] == "SCHEDULED"
+
+
+def test_a_cancelled_order_that_comes_after_its_exam_is_shown_to_a_person(house: House) -> None:
+    house.mpps("1.1", ScheduledReference("1.2.3"), **JANES)
+    house.mpps_end("1.1")
+    house.order(order("NW", "CA"))
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CA)
+    assert house.reviews() == {("performed-conflict", "order-given-up")}
+
+
+def test_an_order_is_done_when_its_last_step_is_discontinued_and_another_was_completed(house: House) -> None:
+    house.order(order(steps=(CT, MR)))
+    house.mpps("1.1", ScheduledReference("1.2.3", scheduled_step_id="S1"), **JANES)
+    house.mpps_end("1.1")
+    house.mpps("1.2", ScheduledReference("1.2.3", scheduled_step_id="S2"), **JANES)
+    house.mpps_end("1.2", "DISCONTINUED")
+    assert house.order_row().status is OrderStatus.CM

@@ -157,6 +157,8 @@ def upgrade() -> None:
         sa.Column("calling_ae_title", sa.String(), server_default="", nullable=False),
         sa.Column("station_ae_title", sa.String(), server_default="", nullable=False),
         sa.Column("modality", sa.String(), server_default="", nullable=False),
+        sa.Column("patient_id", sa.String(), server_default="", nullable=False),
+        sa.Column("patient_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("start", sa.String(), server_default="", nullable=False),
         sa.Column("end", sa.String(), server_default="", nullable=False),
         sa.Column("discontinuation", sa.String(), server_default="", nullable=False),
@@ -695,6 +697,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_performed_reference_step_id"), "performed_reference", ["step_id"], unique=False)
     op.create_index(
         op.f("ix_performed_reference_study_instance_uid"), "performed_reference", ["study_instance_uid"], unique=False
+    )
+    op.create_index(
+        "ix_performed_reference_waiting",
+        "performed_reference",
+        ["accession_number"],
+        unique=False,
+        sqlite_where=sa.text("step_id IS NULL"),
+        postgresql_where=sa.text("step_id IS NULL"),
     )
     op.create_table(
         "scheduled_station",
