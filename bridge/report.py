@@ -181,6 +181,7 @@ def check(config: Path) -> tuple[list[str], list[str]]:
         faults += fault.faults
     faults += _check_feeds(settings)
     faults += _check_secrets(settings)
+    faults += _check_room(settings)
     faults += _check_database(settings, notes)
     faults += _check_ports(settings, notes)
     manifest = read_manifest(settings.data / "viewer")
@@ -211,6 +212,13 @@ def _check_libraries(notes: list[str]) -> list[str]:
     if not sqlite_sound_for_processes():
         faults.append("SQLite is older than 3.51.3: only --in-process may use it")
     return faults
+
+
+def _check_room(settings: Settings) -> list[str]:
+    told, refused = settings.alarms.disk_free_bytes, settings.storage.min_free_bytes
+    if 0 < told <= refused:
+        return ["alarms.disk_free_bytes is not above storage.min_free_bytes: images are refused before anybody is told"]
+    return []
 
 
 def _numbers(text: str) -> tuple[int, ...]:

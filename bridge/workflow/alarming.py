@@ -111,14 +111,20 @@ def findings(
         age = _minutes(facts.at, queue.oldest) if queue.oldest else 0
         yield _over(Kind.OUTBOUND_OLD, queue.destination, age, settings.outbound_minutes, "min")
     yield from _publications(facts, settings)
-    free, least = float(facts.free_bytes), float(settings.disk_free_bytes)
-    yield Finding(Kind.DISK_LOW, "archive", free, least, "bytes", free < least, free >= least / CALM)
+    yield _room("archive", facts.free_bytes, settings)
+    if facts.database_free_bytes is not None:
+        yield _room("database", facts.database_free_bytes, settings)
     for role in roles:
         beat, limit = facts.roles.get(role), settings.role_silent_seconds
         age = (facts.at - beat).total_seconds() if beat else up.total_seconds()
         # What was last heard before the start begins no alarm yet.
         begins = 0 < limit <= min(age, up.total_seconds())
         yield Finding(Kind.ROLE_SILENT, role, age, limit, "s", begins, limit == 0 or age < limit * CALM)
+
+
+def _room(subject: str, free: int, settings: Alarms) -> Finding:
+    least = float(settings.disk_free_bytes)
+    return Finding(Kind.DISK_LOW, subject, float(free), least, "bytes", free < least, free >= least / CALM)
 
 
 def _feeds(facts: Facts, settings: Alarms, zone: ZoneInfo, up: timedelta) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.config import Settings
 from bridge.store import alarms, outbound, studies
 from bridge.store.alarms import FeedFacts, Owed, Waiting
 from bridge.store.outbound import QueueState
@@ -17,7 +18,10 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One look. `roles` are the newest heartbeats by role."""
+    """One look. `roles` are the newest heartbeats by role.
+
+    `free_bytes` are those under the archive, `database_free_bytes` those under a database on another disk.
+    """
 
     at: datetime
     feeds: tuple[FeedFacts, ...]
@@ -26,6 +30,7 @@ class Facts:
     owed: tuple[Owed, ...]
     roles: dict[str, datetime]
     free_bytes: int
+    database_free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,15 @@ def read_facts(context: Context) -> Facts:
             owed=alarms.owed_publications(connection),
             roles=alarms.role_beats(connection),
             free_bytes=shutil.disk_usage(settings.archive).free,
+            database_free_bytes=_database_free(settings),
         )
+
+
+def _database_free(settings: Settings) -> int | None:
+    """None when the database shares the archive's file system, or lies on a server."""
+    if settings.database.url or settings.data.stat().st_dev == settings.archive.stat().st_dev:
+        return None
+    return shutil.disk_usage(settings.data).free
 
 
 def read_measures(context: Context) -> Measures:

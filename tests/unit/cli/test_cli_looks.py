@@ -79,13 +79,14 @@ def test_check_tells_every_fault_at_once(site: Path) -> None:
         loose.write_text("secret")
         loose.chmod(0o644)
         site.write_text(
-            f"data = '../data'\n[dicom]\nport = {port}\n[database]\npassword_file = 'none'\n"
+            "data = '../data'\n[storage]\nmin_free_bytes = 3000000000\n"
+            f"[dicom]\nport = {port}\n[database]\npassword_file = 'none'\n"
             "[[ehr]]\nname = 'a'\nfhir_base = 'https://x.example'\ntoken_file = 'token'\n"
             f"[web]\nport = {free_port()}\nviewer_port = {free_port()}\n[[hl7.feed]]\nname = 'ris'\nport = 0\n"
         )
         result = bridge("check", config=site)
     assert result.exit_code == 1
-    for words in (f"port {port}", "none: no such file", "0600"):
+    for words in (f"port {port}", "none: no such file", "0600", "before anybody is told"):
         assert words in result.output, words
 
 

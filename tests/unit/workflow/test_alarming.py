@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +25,7 @@ from bridge.store import alarms, audit, outbound, outbox, review, studies
 from bridge.store.alarms import FeedFacts, Owed, Waiting
 from bridge.store.outbound import QueueState
 from bridge.workflow.alarming import Alarming, Calendar, Finding, Kind, calendar, edges, findings
-from bridge.workflow.measuring import Facts, read_measures
+from bridge.workflow.measuring import Facts, read_facts, read_measures
 from tests.unit.workflow.house import NOON, House, ct_step, image_header, order
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -131,6 +134,7 @@ def test_working_time_adds_up_and_is_never_longer_than_the_clock(a: datetime, b:
          ("publication-old", "ehr")),
         (facts(owed=(Owed("ehr", PublicationState.DEAD, 1, NOON),)), ("publication-dead", "ehr")),
         (facts(free_bytes=10**9), ("disk-low", "archive")),
+        (facts(database_free_bytes=10**9), ("disk-low", "database")),
     ],
 )  # fmt: skip
 def test_each_limit_is_an_alarm(seen: Facts, key: tuple[str, str]) -> None:
@@ -144,6 +148,21 @@ def test_a_role_that_is_not_heard_of_is_an_alarm_once_it_had_the_time_to_speak()
     early = look(seen, roles=watched, up=timedelta(seconds=10))
     assert not any(f.begins for f in early.values())
     assert not early["role-silent", "hl7"].ends
+
+
+@pytest.mark.parametrize(("devices", "watched"), [((1, 1), None), ((1, 2), 7)])
+def test_a_database_with_a_file_system_of_its_own_is_watched(
+    house: House, monkeypatch: pytest.MonkeyPatch, devices: tuple[int, int], watched: int | None
+) -> None:
+    data, archive = devices
+    house.settings.archive.mkdir(parents=True, exist_ok=True)
+    stat = Path.stat
+    numbers = {house.settings.data: data, house.settings.archive: archive}
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **_: SimpleNamespace(st_dev=numbers[path]) if path in numbers else stat(path)
+    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=7))
+    assert read_facts(house.context).database_free_bytes == watched
 
 
 def test_few_messages_say_nothing_of_a_feed() -> None:
