@@ -88,6 +88,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "instance-healed": {
         "stored-file-damaged": "its file was gone or damaged when it came again: the new one took its place"
     },
+    "images-missing": {"listed-by-mpps": "the device says it is done and lists images that never came"},
     "instance-differs": {"same-uid-other-bytes": "an image came again with other bytes: kept aside"},
     "message-refused": _OF_A_MESSAGE,
     "message-quarantined": {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from bridge.domain import performed
 from bridge.domain.identity import Issuers
-from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
+from bridge.domain.performed import ListedInstance, PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import BadValue, MissingField
 from bridge.uids import is_uid
 
@@ -92,7 +92,7 @@ def step_of(sop_instance_uid: str, attributes: Attributes, defaults: Defaults) -
         end=_moment(attributes, "00400250", "00400251"),
         discontinuation=next((text(item, "00080100") for item in items(attributes, DISCONTINUATION)), ""),
         series_instance_uids=tuple(uid for item in series if (uid := text(item, "0020000E"))),
-        instances=sum(len(items(item, "00081140")) + len(items(item, "00400220")) for item in series),
+        instances=tuple(one for item in series for one in _listed(item)),
         patient_id=patient_id,
         patient_issuer=_patient_issuer(attributes, defaults) if patient_id else "",
     )
@@ -122,6 +122,12 @@ def _scheduled(item: Attributes, defaults: Defaults) -> ScheduledReference:
         requested_procedure_id=text(item, "00401001"),
         scheduled_step_id=text(item, "00400009"),
     )
+
+
+def _listed(series: Attributes) -> list[ListedInstance]:
+    """Images and others; an item without a UID names nothing that could be waited for."""
+    made = items(series, "00081140") + items(series, "00400220")
+    return [ListedInstance(uid, text(item, "00081150")) for item in made if (uid := text(item, "00081155"))]
 
 
 def _patient_issuer(attributes: Attributes, defaults: Defaults) -> str:

@@ -28,11 +28,19 @@ class ScheduledReference:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedInstance:
+    """What a device says that it made: an item of (0008,1140) or (0040,0220)."""
+
+    sop_instance_uid: str
+    sop_class_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PerformedStep:
     """What N-CREATE and N-SET tell that the workflow acts on; the whole data set is kept beside it as DICOM JSON.
 
     `start`, `end` are DA+TM as sent (`YYYYMMDDHHMMSS`); `discontinuation` is the code value of CID 9301;
-    `instances` counts the images the device says it made.
+    `instances` are the images the device says it made.
     """
 
     sop_instance_uid: str
@@ -44,7 +52,7 @@ class PerformedStep:
     end: str = ""
     discontinuation: str = ""
     series_instance_uids: tuple[str, ...] = ()
-    instances: int = 0
+    instances: tuple[ListedInstance, ...] = ()
     patient_id: str = ""
     patient_issuer: str = ""
 

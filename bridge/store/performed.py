@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
-from bridge.domain.performed import PerformedStep, ScheduledReference
+from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
 from bridge.store.change import change_row
 from bridge.store.connection import Connection, Prepared
-from bridge.store.schema import performed_procedure_step, performed_reference
+from bridge.store.schema import instance, performed_instance, performed_procedure_step, performed_reference
 from bridge.store.upsert import insert_new
 
 _pps = performed_procedure_step
@@ -27,6 +27,21 @@ _OF_STUDY = Prepared(
     .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
     .where(performed_reference.c.study_instance_uid == bindparam("uid"))
     .distinct()
+)
+_INSTANCE_INSERT = Prepared(insert(performed_instance))
+_INSTANCES_DELETE = Prepared(delete(performed_instance).where(performed_instance.c.performed_step_id == bindparam("p")))
+_MISSING = Prepared(
+    select(_pps.c.status, func.count(performed_instance.c.sop_instance_uid.distinct()))
+    .join(performed_instance, performed_instance.c.performed_step_id == _pps.c.id)
+    .where(
+        _pps.c.id.in_(
+            select(performed_reference.c.performed_step_id).where(
+                performed_reference.c.study_instance_uid == bindparam("uid")
+            )
+        ),
+        ~exists().where(instance.c.sop_instance_uid == performed_instance.c.sop_instance_uid),
+    )
+    .group_by(_pps.c.status)
 )
 _WAITING_BY_STUDY = Prepared(
     select(performed_reference.c.performed_step_id).where(
@@ -66,7 +81,7 @@ def _values(step: PerformedStep, attributes: dict[str, Any]) -> dict[str, Any]:
         "attributes": attributes,
         "end": step.end,
         "discontinuation": step.discontinuation,
-        "instances": step.instances,
+        "instances": len(step.instances),
         "series": list(step.series_instance_uids),
     }
 
@@ -88,7 +103,15 @@ def add_performed(
     )
     if not new:
         return None
-    return int(connection.execute(_BY_UID, {"uid": step.sop_instance_uid}).one().id)
+    key = int(connection.execute(_BY_UID, {"uid": step.sop_instance_uid}).one().id)
+    _list(connection, key, step)
+    return key
+
+
+def _list(connection: Connection, performed_id: int, step: PerformedStep) -> None:
+    for uid, sop_class in {one.sop_instance_uid: one.sop_class_uid for one in step.instances}.items():
+        row = {"performed_step_id": performed_id, "sop_instance_uid": uid, "sop_class_uid": sop_class}
+        connection.execute(_INSTANCE_INSERT, row)
 
 
 def get_performed(connection: Connection, performed_id: int) -> Any:
@@ -102,7 +125,10 @@ def find_performed(connection: Connection, sop_instance_uid: str) -> Any | None:
 def change_performed(
     connection: Connection, performed_id: int, step: PerformedStep, attributes: dict[str, Any], at: datetime
 ) -> None:
+    """N-SET: a sequence replaces the whole sequence, and with it what is listed."""
     change_row(connection, _pps, performed_id, {**_values(step, attributes), "updated_at": at})
+    connection.execute(_INSTANCES_DELETE, {"p": performed_id})
+    _list(connection, performed_id, step)
 
 
 def add_reference(connection: Connection, performed_id: int, reference: ScheduledReference) -> None:
@@ -126,6 +152,12 @@ def references_of(connection: Connection, performed_id: int) -> list[Any]:
 
 def performed_of_study(connection: Connection, study_instance_uid: str) -> list[Any]:
     return list(connection.execute(_OF_STUDY, {"uid": study_instance_uid}))
+
+
+def missing_of_study(connection: Connection, study_instance_uid: str) -> dict[PerformedStatus, int]:
+    """How many instances the performed steps of a study list that are not here, by the status of the steps."""
+    found = connection.execute(_MISSING, {"uid": study_instance_uid})
+    return {PerformedStatus(status): count for status, count in found}
 
 
 def waiting_for(connection: Connection, study_instance_uid: str, accession: str, issuer: str) -> list[int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
 
-from bridge.domain.performed import PerformedStatus
+from bridge.domain.performed import DERIVED, PerformedStatus
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile
 from bridge.errors import StateConflict
 from bridge.log import work
@@ -148,12 +148,8 @@ class Acquiring:
         return len(due)
 
     def _complete(self, connection: Connection, row: Any) -> str:
-        steps = performed.performed_of_study(connection, row.study_instance_uid)
-        final = [s for s in steps if s.status != PerformedStatus.IN_PROGRESS]
-        if steps and len(final) == len(steps):
-            promised = sum(s.instances for s in final)
-            if promised and studies.count_instances(connection, row.id) >= promised:
-                return "MPPS"
+        if _whole(connection, row):
+            return "MPPS"
         quiet = timedelta(seconds=self._context.settings.studies.quiet_seconds)
         return "quiet" if row.last_received_at + quiet <= self._context.clock.now() else ""
 
@@ -165,9 +161,31 @@ class Acquiring:
         audit.write_audit(
             connection, at=at, who="role:worker", action="study-complete", subject=f"study:{study_id}", outcome=by
         )
-        if by == "quiet":
-            leaving.study_ended(connection, studies.get_study(connection, study_id), self._context)
+        row = studies.get_study(connection, study_id)
+        leaving.study_ended(connection, row, self._context)
+        self._look_for_missing(connection, row, at)
         return True
+
+    def _look_for_missing(self, connection: Connection, row: Any, at: datetime) -> None:
+        """A device that says it is done lists what it made: what of it never came is in sight of a person."""
+        subject, missing = f"study:{row.id}", performed.missing_of_study(connection, row.study_instance_uid)
+        if count := missing.get(PerformedStatus.COMPLETED):
+            review.open_review(connection, "images-missing", subject, "listed-by-mpps", at, {"missing": count})
+        else:
+            review.close_review(connection, ("images-missing",), subject, at, "bridge", "all that is listed is here")
+
+
+def _whole(connection: Connection, row: Any) -> bool:
+    """Whether every performed step of the study has ended, the very instances that they list are here, and no series
+    that nobody lists: a device without MPPS may still be sending that one."""
+    steps = performed.performed_of_study(connection, row.study_instance_uid)
+    if not any(step.instances for step in steps) or any(s.status == PerformedStatus.IN_PROGRESS for s in steps):
+        return False
+    listed = {uid for step in steps for uid in step.series}
+    parts = studies.series_of(connection, row.id)
+    if any(part.series_instance_uid not in listed and part.modality not in DERIVED for part in parts):
+        return False
+    return not performed.missing_of_study(connection, row.study_instance_uid)
 
 
 def _holder(connection: Connection, sop_instance_uid: str, sha256: str) -> Any | None:

@@ -20,7 +20,7 @@ from bridge.store.schema.orders import (
     scheduled_station,
 )
 from bridge.store.schema.patients import patient, patient_identifier, patient_link
-from bridge.store.schema.performed import performed_procedure_step, performed_reference
+from bridge.store.schema.performed import performed_instance, performed_procedure_step, performed_reference
 from bridge.store.schema.publishing import publication, remote_resource
 from bridge.store.schema.studies import instance, instance_aside, instance_document, series, study, study_link
 from bridge.store.schema.watching import activity, alarm, audit, review
@@ -48,6 +48,7 @@ __all__ = [
     "patient",
     "patient_identifier",
     "patient_link",
+    "performed_instance",
     "performed_procedure_step",
     "performed_reference",
     "publication",

@@ -28,6 +28,15 @@ performed_procedure_step = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
+# What the device says it made: a study is whole when these very instances are here, not when as many are.
+performed_instance = Table(
+    "performed_instance",
+    metadata,
+    Column("performed_step_id", BigId, ForeignKey("performed_procedure_step.id"), primary_key=True),
+    Column("sop_instance_uid", String, primary_key=True),
+    text_column("sop_class_uid"),
+)
+
 performed_reference = Table(
     "performed_reference",
     metadata,

@@ -28,6 +28,7 @@ review = Table(
         sqlite_where=text("closed_at IS NULL"),
         postgresql_where=text("closed_at IS NULL"),
     ),
+    Index("ix_review_subject", "subject", "kind"),  # what was decided of it before
 )
 
 # An alarm is one row when it begins, and the same row when it ends.

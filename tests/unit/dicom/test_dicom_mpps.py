@@ -9,16 +9,16 @@ import pytest
 
 from bridge.dicom import mpps
 from bridge.domain.identity import Issuer, Issuers
-from bridge.domain.performed import PerformedStatus, ScheduledReference
+from bridge.domain.performed import ListedInstance, PerformedStatus, ScheduledReference
 from bridge.errors import BadValue, MissingField, StateConflict
 
 DEFAULTS = mpps.Defaults("HOSP", "HOSP", Issuers([Issuer("hospital", "HOSP")]))
 UID = "1.2.3.7"
+IMAGES = {"vr": "SQ", "Value": [{"00081150": {"Value": ["1.2.840.10008.5.1.4.1.1.2"]}, "00081155": {"Value": ["1.5"]}}]}
+REPORTS = {"vr": "SQ", "Value": [{"00081155": {"Value": ["1.6"]}}, {"00081150": {"Value": ["1.2.840.10008.1"]}}]}
 SERIES = {
     "vr": "SQ",
-    "Value": [
-        {"0020000E": {"vr": "UI", "Value": ["1.2.5"]}, "00081140": {"vr": "SQ", "Value": [{"a": {}}, {"b": {}}]}}
-    ],
+    "Value": [{"0020000E": {"vr": "UI", "Value": ["1.2.5"]}, "00081140": IMAGES, "00400220": REPORTS}],
 }
 CREATED: dict[str, Any] = {
     "00080060": {"vr": "CS", "Value": ["CT"]},
@@ -105,7 +105,8 @@ def test_a_set_completes_the_step() -> None:
     done = change({"00400252": value("CS", "COMPLETED"), "00400250": value("DA", "20250301"),
                    "00400251": value("TM", "1045"), "00400340": SERIES})  # fmt: skip
     assert (done.step.status, done.step.end) == (PerformedStatus.COMPLETED, "20250301104500")
-    assert (done.step.series_instance_uids, done.step.instances, done.missing) == (("1.2.5",), 2, ())
+    assert (done.step.series_instance_uids, done.missing) == (("1.2.5",), ())
+    assert done.step.instances == (ListedInstance("1.5", "1.2.840.10008.5.1.4.1.1.2"), ListedInstance("1.6"))
 
 
 def test_a_set_without_status_leaves_it() -> None:

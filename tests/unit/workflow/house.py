@@ -19,7 +19,7 @@ from bridge.domain.identity import Identifier
 from bridge.domain.message import Envelope, Fate, Outcome, Reading
 from bridge.domain.order import OrderRequest, ProcedureRequest, StepRequest
 from bridge.domain.patient import PatientData, PatientEvent, PersonName
-from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference, changed
+from bridge.domain.performed import ListedInstance, PerformedStatus, PerformedStep, ScheduledReference, changed
 from bridge.domain.study import InstanceHeader, StoredFile
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
 from bridge.store import audit, launches, links, orders, patients, review, schema, studies
@@ -176,6 +176,11 @@ class House:
         row = self.read(lambda c: launches.get_session(c, session_id))
         found = self.read(lambda c: launches.studies_of_session(c, session_id, row.patient_id))
         return {r.study_instance_uid for r in found}
+
+
+def made(*uids: str, series: str = "1.2.3.1") -> dict[str, Any]:
+    """What a device lists in its last N-SET, as more arguments of `House.mpps_end`."""
+    return {"series_instance_uids": (series,), "instances": tuple(map(ListedInstance, uids))}
 
 
 def image_header(**changes: Any) -> InstanceHeader:

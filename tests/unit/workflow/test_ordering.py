@@ -15,7 +15,7 @@ from bridge.domain.message import Fate
 from bridge.domain.order import OrderStatus, StepRequest
 from bridge.domain.patient import Visit
 from bridge.domain.performed import ScheduledReference
-from tests.unit.workflow.house import CT1, JOHN, House, at, ct_step, order, who
+from tests.unit.workflow.house import CT1, JOHN, House, at, ct_step, made, order, who
 
 # -- one order, its life ------------------------------------------------------------------------------------------
 
@@ -460,8 +460,8 @@ def test_a_start_by_the_clock_is_the_sites_wall_time(build: Callable[..., House]
 
 def test_an_order_made_after_its_study_is_not_offered_and_is_matched(house: House) -> None:
     house.mpps("1.1", ScheduledReference("1.2.3"), patient_id="1001", patient_issuer="HOSP")
-    house.image(accession_number="")
-    house.mpps_end("1.1", instances=1)
+    house.image(accession_number="", sop_instance_uid="1.5")
+    house.mpps_end("1.1", **made("1.5"))
     house.complete()
     assert house.study().match_state == "unmatched"
     house.order(order("SN", placer="", filler="F1", uid="1.2.3"))

@@ -8,7 +8,8 @@ from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
 from bridge.errors import BadValue, NotFound, StateConflict
-from tests.unit.workflow.house import JOHN, House, ct_step, order, who
+from bridge.store import review
+from tests.unit.workflow.house import JOHN, House, ct_step, made, order, who
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
 JOHNS = {"patient_id": "2002", "patient_issuer": "HOSP"}
@@ -178,11 +179,11 @@ def test_an_image_of_another_patient_under_an_orders_uid_does_not_hide_the_order
 def test_a_study_is_whole_when_every_image_that_mpps_lists_is_here(house: House) -> None:
     house.order(order())
     house.mpps("1.1", FROM_LIST, **JANES)
-    house.image()
-    house.mpps_end("1.1", instances=2)
+    house.image(sop_instance_uid="1.5")
+    house.mpps_end("1.1", **made("1.5", "1.6"))
     house.acquiring.complete_due()
     assert house.study().state == "receiving"
-    house.image()
+    house.image(sop_instance_uid="1.6")
     house.acquiring.complete_due()
     assert (house.study().state, house.study().completed_by) == ("complete", "MPPS")
 
@@ -190,10 +191,80 @@ def test_a_study_is_whole_when_every_image_that_mpps_lists_is_here(house: House)
 def test_an_open_performed_step_keeps_the_study_open(house: House) -> None:
     house.mpps("1.1", ScheduledReference("1.2.3"))
     house.mpps("1.2", ScheduledReference("1.2.3"))
-    house.image()
-    house.mpps_end("1.1", instances=1)
+    house.image(sop_instance_uid="1.5")
+    house.mpps_end("1.1", **made("1.5"))
     house.acquiring.complete_due()
     assert house.study().state == "receiving"
+
+
+def test_other_images_do_not_make_up_for_those_that_are_missing(house: House) -> None:
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.image(sop_instance_uid="1.8", modality="SR", series_instance_uid="1.2.3.9")
+    house.image(sop_instance_uid="1.9")
+    house.mpps_end("1.1", **made("1.5", "1.6"))
+    house.acquiring.complete_due()
+    assert house.study().state == "receiving"
+
+
+def test_a_later_change_replaces_the_list_whole(house: House) -> None:
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.image(sop_instance_uid="1.5")
+    house.mpps_end("1.1", "", **made("1.6"))
+    house.mpps_end("1.1", **made("1.5"))
+    house.acquiring.complete_due()
+    assert house.study().completed_by == "MPPS"
+
+
+def test_a_series_that_no_device_lists_may_still_be_coming(house: House) -> None:
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.image(sop_instance_uid="1.5")
+    house.image(series_instance_uid="1.2.3.2", modality="MR")
+    house.mpps_end("1.1", **made("1.5"))
+    house.acquiring.complete_due()
+    assert house.study().state == "receiving"
+    house.complete()
+    assert house.study().completed_by == "quiet"
+
+
+def test_a_dose_report_that_no_device_lists_holds_nothing_up(house: House) -> None:
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.image(sop_instance_uid="1.5")
+    house.image(series_instance_uid="1.2.3.9", modality="SR")
+    house.mpps_end("1.1", **made("1.5"))
+    house.acquiring.complete_due()
+    assert house.study().completed_by == "MPPS"
+
+
+def test_images_that_a_device_lists_and_that_never_came_are_shown_to_a_person(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.image(sop_instance_uid="1.5")
+    house.mpps_end("1.1", **made("1.5", "1.6", "1.7"))
+    house.complete()
+    (entry,) = house.read(review.open_reviews)
+    assert (entry["kind"], entry["reason"], entry["details"]) == ("images-missing", "listed-by-mpps", {"missing": 2})
+
+
+def test_the_entry_closes_when_the_missing_images_come(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.image(sop_instance_uid="1.5")
+    house.mpps_end("1.1", **made("1.5", "1.6"))
+    house.complete()
+    house.image(sop_instance_uid="1.6")
+    house.complete()
+    assert house.reviews() == set()
+
+
+def test_a_list_of_a_discontinued_step_is_waited_for_but_missed_by_nobody(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.image(sop_instance_uid="1.5")
+    house.mpps_end("1.1", "DISCONTINUED", **made("1.5", "1.6"))
+    house.acquiring.complete_due()
+    assert house.study().state == "receiving"
+    house.complete()
+    assert (house.study().completed_by, house.reviews()) == ("quiet", set())
 
 
 def test_a_study_without_mpps_is_whole_after_the_quiet_time_and_ends_the_order(house: House) -> None:

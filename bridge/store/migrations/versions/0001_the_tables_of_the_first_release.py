@@ -170,6 +170,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("sop_instance_uid"),
     )
     op.create_table(
+        "performed_instance",
+        sa.Column("performed_step_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(), nullable=False),
+        sa.Column("sop_class_uid", sa.String(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["performed_step_id"],
+            ["performed_procedure_step.id"],
+        ),
+        sa.PrimaryKeyConstraint("performed_step_id", "sop_instance_uid"),
+    )
+    op.create_table(
         "remote_resource",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("connection", sa.String(), nullable=False),
@@ -200,6 +211,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("closed_at IS NULL"),
         postgresql_where=sa.text("closed_at IS NULL"),
     )
+    op.create_index("ix_review_subject", "review", ["subject", "kind"])
     op.create_table(
         "study",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
