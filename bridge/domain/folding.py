@@ -153,8 +153,8 @@ def not_granted(control: str, status: str, current: OrderStatus | None) -> bool:
 
 
 def _performed(state: OrderState, said: OrderStatus) -> OrderState:
-    said = OrderStatus.CM if state.performed is OrderStatus.CM else said
-    if state.status in ENDED:
+    retake = state.status is OrderStatus.CM and state.performed is OrderStatus.CM
+    if state.status in ENDED and not retake:
         return replace(state, performed=said)
     return replace(state, status=said, held=None, performed=said)
 

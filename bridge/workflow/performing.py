@@ -119,9 +119,7 @@ def _step_follows(connection: Connection, step_id: int, subject: str, context: C
     statuses = {one.status for one in said}
     step = orders.get_step(connection, step_id)
     if PerformedStatus.IN_PROGRESS in statuses:
-        after, word = StepStatus.STARTED, PerformedStatus.IN_PROGRESS
-        if step.status == StepStatus.COMPLETED:
-            return
+        after, word = StepStatus.STARTED, PerformedStatus.IN_PROGRESS  # of what was completed: a retake
     elif PerformedStatus.COMPLETED in statuses:
         after, word = StepStatus.COMPLETED, PerformedStatus.COMPLETED
     else:

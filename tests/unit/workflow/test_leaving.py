@@ -368,3 +368,57 @@ def test_an_order_is_done_when_its_last_step_is_discontinued_and_another_was_com
     house.mpps("1.2", ScheduledReference("1.2.3", scheduled_step_id="S2"), **JANES)
     house.mpps_end("1.2", "DISCONTINUED")
     assert house.order_row().status is OrderStatus.CM
+
+
+# -- a retake -----------------------------------------------------------------------------------------------------
+
+
+def test_a_retake_opens_the_step_and_its_order_again_until_it_ends_too(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.mpps_end("1.1")
+    house.mpps("1.2", FROM_LIST, **JANES)
+    assert (house.status_of_step(), house.order_row().status) == ("STARTED", OrderStatus.IP)
+    house.mpps_end("1.2")
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
+
+
+def test_a_retake_that_is_broken_off_leaves_what_was_done(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.mpps_end("1.1")
+    house.mpps("1.2", FROM_LIST, **JANES)
+    house.mpps_end("1.2", "DISCONTINUED", discontinuation="110514")
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
+
+
+def test_a_retake_of_what_was_discontinued_is_in_progress(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.mpps_end("1.1", "DISCONTINUED")
+    house.mpps("1.2", FROM_LIST, **JANES)
+    assert (house.status_of_step(), house.order_row().status) == ("STARTED", OrderStatus.IP)
+
+
+def test_a_retake_is_told_as_a_start_and_an_end_of_its_own(build: Callable[..., House]) -> None:
+    house = build(hl7=Hl7(destination=(RIS,)))
+    house.order(order())
+    for uid in ("1.1", "1.2"):
+        house.mpps(uid, FROM_LIST, **JANES)
+        house.mpps_end(uid)
+    assert [row.event.partition("#")[0] for row in house.rows("outbound_message")] == ["started", "completed"] * 2
+
+
+def test_a_retake_under_an_order_whose_end_the_filler_told_leaves_the_fillers_word(house: House) -> None:
+    house.order(order())
+    house.order(order("SC", "CM"))
+    house.mpps("1.1", FROM_LIST, **JANES)
+    assert (house.status_of_step(), house.order_row().status) == ("STARTED", OrderStatus.CM)
+
+
+def test_no_message_takes_back_what_a_device_completed(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.mpps_end("1.1")
+    house.order(order("XO"))
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
