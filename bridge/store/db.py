@@ -36,8 +36,12 @@ GROUP_SECONDS = 0.005
 SQLITE_FLOOR = (3, 51, 3)
 """Older libraries corrupt a WAL when two connections write or checkpoint at once (fixed in 3.51.3)."""
 
-ITS_OWN_FAULT = frozenset({"SQLITE_ERROR", "SQLITE_TOOBIG", "SQLITE_RANGE", "SQLITE_MISMATCH"})
-"""What SQLite says of a statement, not of its disk: only the change that made it fails."""
+ITS_OWN_FAULT = frozenset({"SQLITE_ERROR", "SQLITE_TOOBIG", "SQLITE_RANGE", "SQLITE_MISMATCH", "22", "42", "54"})
+"""What SQLite, or PostgreSQL by the class of its SQLSTATE, says of a statement and not of its disk: only the change
+that made it fails."""
+ONE_WRITER = "SELECT pg_advisory_xact_lock(4711002, 1)"
+"""PostgreSQL's turnstile, for the processes of every node. A change decides on what it reads: two at once, each on what
+stood before the other, would lose one of them (a cancel, say)."""
 
 
 def sqlite_version() -> tuple[int, ...]:
@@ -159,6 +163,8 @@ class Database:
                 self._writer_engine.begin() as core,
             ):
                 connection = Connection(core)
+                if not self.is_sqlite:
+                    connection.exec_driver_sql(ONE_WRITER)
                 deadline = time.monotonic() + GROUP_SECONDS
                 while job is not None:
                     taken.append(job)
@@ -236,7 +242,8 @@ def _attempt(connection: Connection, change: Change[Any]) -> tuple[Any, BaseExce
 
 
 def _error_name(fault: Exception) -> str:
-    return str(getattr(getattr(fault, "orig", None), "sqlite_errorname", ""))
+    cause = getattr(fault, "orig", None)
+    return str(getattr(cause, "sqlite_errorname", "") or (getattr(cause, "sqlstate", "") or "")[:2])
 
 
 def _meaning(fault: Exception) -> BridgeError:

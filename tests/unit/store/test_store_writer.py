@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -228,3 +229,43 @@ def test_postgresql_waits_for_its_disk_too(postgres_url: str, tmp_path: Path) ->
 
 def test_the_library_of_this_machine_may_be_shared_by_processes() -> None:
     assert sqlite_sound_for_processes()
+
+
+def _second_node(request: pytest.FixtureRequest, database: Database) -> Database:
+    if database.is_sqlite:
+        return Database("", database.path.parent, on_broken=lambda: None)
+    return Database(request.getfixturevalue("postgres_url"), Path("/"), on_broken=lambda: None)
+
+
+def test_two_nodes_that_decide_on_what_they_read_lose_nothing(
+    database: Database, request: pytest.FixtureRequest
+) -> None:
+    """A cancel and a status of one order at once: each reads what was said before, and writes what it is then."""
+    other = _second_node(request, database)
+
+    def one_more(connection: Connection) -> None:
+        known = connection.execute(text("SELECT count FROM activity WHERE kind = 'x'")).scalar_one()
+        connection.execute(text("UPDATE activity SET count = :n WHERE kind = 'x'"), {"n": known + 1})
+
+    database.write(lambda c: audit.note_activity(c, "x", "x", NOW))
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(one.write, one_more) for _ in range(60) for one in (database, other)]:
+            done.result()
+    other.close()
+    with database.read() as connection:
+        assert connection.execute(text("SELECT count FROM activity WHERE kind = 'x'")).scalar_one() == 121
+
+
+def test_a_value_that_postgresql_cannot_index_fails_its_own_change_alone(postgres_url: str) -> None:
+    database = Database(postgres_url, Path("/"), on_broken=lambda: None)
+    endless = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=9000))
+    with ThreadPoolExecutor(4) as pool:
+        good = [pool.submit(database.write, _note(f"n{n}")) for n in range(8)]
+        with pytest.raises(OperationalError):
+            database.write(_note(endless))
+        assert [one.result() for one in good] == [None] * 8
+    database.close()
+
+
+def _note(name: str) -> Callable[[Connection], None]:
+    return lambda connection: audit.note_activity(connection, "x", name, NOW)
