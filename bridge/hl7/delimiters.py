@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -143,10 +144,11 @@ class Delimiters:
         if found is None:
             return None
         if found["hexa"] is not None:
-            try:
-                return self.characters.decode(bytes.fromhex(found["hexa"]))
-            except (ValueError, NotReadable):
-                return self.escape + body + self.escape
+            with contextlib.suppress(ValueError, NotReadable):
+                decoded = self.characters.decode(bytes.fromhex(found["hexa"]))
+                if "\x00" not in decoded:  # no text: PostgreSQL holds none of it
+                    return decoded
+            return self.escape + body + self.escape
         return _format(body[1:]) if found["format"] else self.escape + body + self.escape
 
 

@@ -13,7 +13,6 @@ _FIELDS = 18
 _MOST_FIELD = 512
 _MOST_LINE = 64 * 1024
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
-_USUAL = "^~\\&"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ NULL = '""'
 """The value that deletes (HL7 v2.5.1 2.5.3); an empty field changes nothing."""
 
 _MOST_WARNINGS = 50
+_PADDING = "\x00\x1a\x1c \t\r\n"
 _MOST_SHARED = 8
 _JUNK = "\x00\x0b\x1a\x1c\t \ufeff"
 _C1 = re.compile("[\x80-\x9f]")
@@ -128,8 +129,14 @@ class Message(_Scope):
         delimiters = _delimiters(separator, encoding, declared, charset_override, fallback)
         if not charset_override:  # who sets the feed has the last word
             delimiters.characters.check(body)
-        segments, warnings = _cut_lines(delimiters.characters.decode(body), delimiters)
-        return cls(raw, segments, delimiters.characters, warnings)
+        text = delimiters.characters.decode(body)
+        told: tuple[str, ...] = ()
+        if "\x00" in text:
+            # No text has it, and PostgreSQL holds none; behind the last segment it is padding.
+            told = ("NUL characters in it: left out",) if "\x00" in text.rstrip(_PADDING) else ()
+            text = text.replace("\x00", "")
+        segments, warnings = _cut_lines(text, delimiters)
+        return cls(raw, segments, delimiters.characters, (*told, *warnings))
 
     @cached_property
     def header(self) -> Header:

@@ -201,7 +201,17 @@ def _cx(one: Repetition, context: MappingContext) -> Identifier | None:
     value, kind = part(one, 1), part(one, 5)
     if not value:
         return None
-    return Identifier(value, context.issuers.canonical(*parts(one.subcomponents(4), 1, 3)), kind)
+    return Identifier(_short(value), context.issuers.canonical(*parts(one.subcomponents(4), 1, 3)), kind)
+
+
+LONGEST_IDENTIFIER = 250
+"""Four times what HL7 allows: what is longer is no number of anything, and no database would index it."""
+
+
+def _short(value: str) -> str:
+    if len(value) > LONGEST_IDENTIFIER:
+        raise BadValue(f"longer than {LONGEST_IDENTIFIER} characters")
+    return value
 
 
 MOST_IDENTIFIERS = 500
@@ -259,7 +269,7 @@ def _cx_identifier(context: MappingContext, _: CodeTable | None, __: Path) -> Re
 def _ei(one: Repetition, context: MappingContext, default: str) -> Identifier | None:
     """EI: value, namespace, universal id and its type."""
     value, *authority = parts(one.values(), 1, 4)
-    return Identifier(value, context.issuers.canonical(*authority) or default) if value else None
+    return Identifier(_short(value), context.issuers.canonical(*authority) or default) if value else None
 
 
 def _entity(default_of: Callable[[MappingContext], str]) -> Maker:

@@ -18,9 +18,6 @@ from bridge.store.db import Connection
 from bridge.workflow import appointing, demographics, ordering, reporting
 from bridge.workflow.context import Context
 
-log = logging.getLogger("bridge.intake")
-OURS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""Errors of the program itself; the store's own pass on, for then nothing may be answered."""
 WriteAck = Callable[[Outcome], tuple[str, bytes]]
 """Makes the acknowledgement: (code, bytes). Pure and quick: it runs under the writer's lock."""
 

@@ -479,3 +479,12 @@ def test_a_uid_that_is_wrapped_is_not_made_whole_by_guess() -> None:
 
 def test_many_false_traces_of_glued_segments_cost_no_more_than_their_length() -> None:
     read(MSH, "NTE|1||" + "IPC|ORC|PID|" * 100_000)
+
+
+def test_a_nul_inside_a_message_is_left_out_and_told() -> None:
+    m = read(MSH, "PID|1||1001||DO\x00E^JANE")
+    assert (m.get("PID", 5), m.warnings) == ("DOE", ("NUL characters in it: left out",))
+
+
+def test_an_escaped_nul_stays_as_it_was_written() -> None:
+    assert read(MSH, r"NTE|1||a\X00\b").get("NTE", 3) == r"a\X00\b"

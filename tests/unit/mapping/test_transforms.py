@@ -291,3 +291,13 @@ def test_a_site_may_say_that_its_doctors_have_no_id() -> None:
     assert take("provider_name_without_id", "PV1-8", "PV1|1|O||||||SMITH^JOHN^A^JR^DR") == PersonName(
         "SMITH^JOHN^A^DR^JR"
     )
+
+
+@pytest.mark.parametrize(
+    ("transform", "path", "line"),
+    [("placer_identifier", "ORC-2", "ORC|NW|{}^EHR"), ("patient_identifiers", "PID-3", "PID|1||{}^^^HOSP^MR")],
+)
+def test_what_is_too_long_to_be_a_number_is_none(transform: str, path: str, line: str) -> None:
+    assert take(transform, path, line.format("9" * 250))
+    with pytest.raises(BadValue, match="longer than 250 characters"):
+        take(transform, path, line.format("9" * 251))
