@@ -23,6 +23,7 @@ from bridge.cli_outbound import outbound
 from bridge.cli_publications import publications
 from bridge.cli_review import review
 from bridge.cli_shadow import load, shadow
+from bridge.cli_worklist import worklist
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.errors import BridgeError, ConfigurationError
@@ -253,7 +254,7 @@ def _progress(step: str, done: int, total: int) -> None:
 def _add_commands() -> None:
     from bridge.sandbox.cli import sandbox
 
-    for command in (sandbox, messages, alarms, review, outbound, publications, audit, mappings, shadow, load):
+    for command in (sandbox, messages, alarms, review, outbound, publications, audit, mappings, shadow, load, worklist):
         main.add_command(command)
 
 

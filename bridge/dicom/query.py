@@ -47,6 +47,18 @@ _STEP_KEYS = {
 }
 
 
+KEY_TAGS = {
+    **_TOP_KEYS,
+    **_STEP_KEYS,
+    "patient_issuer": 0x00100021,
+    "birth_date": 0x00100030,
+    "study_instance_uids": 0x0020000D,
+    "start_date": 0x00400002,
+    "start_time": 0x00400003,
+}
+"""The tag of each key by its name in `WorklistKeys`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A request as we understand it. `warn`: an optional key that we do not match by carried a value (FF01)."""
@@ -149,9 +161,9 @@ def _step_item(request: Dataset) -> Dataset:
 def _key(data: Dataset, tag: int) -> str:
     value = text(data, tag)
     if len(value) > _MOST_KEY[(TOP.get(tag) or STEP[tag]).vr]:
-        raise BadValue("a key longer than any value", where=_where(tag))
+        raise BadValue("a key longer than any value", where=where(tag))
     if "\ufffd" in value:
-        raise BadValue("a key is not in its character set", where=_where(tag))
+        raise BadValue("a key is not in its character set", where=where(tag))
     return value
 
 
@@ -177,7 +189,7 @@ def _times(data: Dataset, tag: int) -> str:
 def _range(key: str, form: re.Pattern[str], tag: int) -> str:
     ends = key.split("-")
     if key and (len(ends) > 2 or not any(ends) or not all(form.fullmatch(end) for end in ends if end)):
-        raise BadValue("not a date, time or range", where=_where(tag))
+        raise BadValue("not a date, time or range", where=where(tag))
     return key
 
 
@@ -192,5 +204,6 @@ def _has_value(data: Dataset, tag: int) -> bool:
     return text(data, tag) not in ("", "*", "[]")
 
 
-def _where(tag: int) -> str:
+def where(tag: int) -> str:
+    """A tag as it is printed."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

@@ -5,9 +5,10 @@ For comparing worklists and for showing what a device is told; scanners themselv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -20,7 +21,7 @@ from bridge.config import DicomPeer
 from bridge.dicom.charset import NOT_READABLE
 from bridge.dicom.header import read_data_set
 from bridge.dicom.model import STEP, STEP_SEQUENCE, TOP
-from bridge.dicom.query import read_query, response
+from bridge.dicom.query import KEY_TAGS, read_query, response
 from bridge.dicom.walk import ODD
 from bridge.domain.identity import Issuers
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
@@ -46,8 +47,13 @@ class Told:
     withheld: str = ""
 
 
-def question(*, station: str = "", dates: str = "", modality: str = "") -> Dataset:
-    """A query for every attribute of the model: the steps of a station (''= any) in a range of dates (DA)."""
+def question(
+    *, station: str = "", dates: str = "", modality: str = "", keys: Mapping[str, str] | None = None
+) -> Dataset:
+    """A query for every attribute of the model: the steps of a station (''= any) in a range of dates (DA).
+
+    `keys` are further ones by their keywords. Raises `BadValue` for one that no worklist is asked by.
+    """
     asked = Dataset()
     for tag, attribute in TOP.items():
         asked.add_new(tag, attribute.vr, Sequence() if attribute.vr == "SQ" else None)
@@ -56,6 +62,12 @@ def question(*, station: str = "", dates: str = "", modality: str = "") -> Datas
         step.add_new(tag, attribute.vr, Sequence() if attribute.vr == "SQ" else None)
     step.ScheduledStationAETitle, step.ScheduledProcedureStepStartDate = station, dates
     step.Modality = modality
+    for keyword, value in (keys or {}).items():
+        tag = tag_for_keyword(keyword) or 0
+        if tag not in KEY_TAGS.values():
+            raise BadValue("no key of a worklist", where=keyword)
+        item = step if tag in STEP else asked
+        item[tag].value = value
     asked.add_new(STEP_SEQUENCE, "SQ", Sequence([step]))
     return asked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import lru_cache
@@ -224,29 +225,50 @@ def when_matches(date_key: str, time_key: str, date: str, time: str) -> bool:
 
 def matches(keys: WorklistKeys, entry: WorklistEntry) -> bool:
     """Whether the entry satisfies every key at once (PS3.4 K.4.1.1, C.2.2.2)."""
-    return (
-        text_matches(keys.patient_id, told(entry.patient_id))
-        and text_matches(keys.patient_issuer, entry.patient_issuer)
-        and text_matches(keys.accession_number, entry.accession_number)
-        and text_matches(keys.admission_id, told(entry.admission_id))
-        and text_matches(keys.requested_procedure_id, entry.requested_procedure_id)
-        and text_matches(keys.requested_procedure_description, entry.requested_procedure_description)
-        and text_matches(keys.sex, entry.sex)
-        and text_matches(keys.modality, entry.modality)
-        and text_matches(keys.station_name, entry.station_name)
-        and text_matches(keys.step_location, entry.step_location)
-        and text_matches(keys.step_id, entry.step_id)
-        and text_matches(keys.step_description, entry.step_description)
-        and text_matches(keys.step_status, entry.step_status)
-        and (not keys.study_instance_uids or entry.study_instance_uid in keys.study_instance_uids)
-        and (
-            text_matches(keys.station_ae_title, "")
-            or any(text_matches(keys.station_ae_title, title) for title in entry.station_ae_titles)
-        )
-        and when_matches(keys.birth_date, "", entry.birth_date, "")
-        and when_matches(keys.start_date, keys.start_time, entry.start_date, entry.start_time)
-        and name_matches(keys.patient_name, entry.patient_name)
-        and name_matches(keys.referring_physician, entry.referring_physician)
-        and name_matches(keys.requesting_physician, entry.requesting_physician)
-        and name_matches(keys.performing_physician, entry.performing_physician)
+    return all(fits(keys, entry) for _, fits in _asked(keys))
+
+
+def failing(keys: WorklistKeys, entry: WorklistEntry) -> Iterator[str]:
+    """The keys, by their names in `WorklistKeys`, that the entry does not satisfy; date and time are one."""
+    return (name for name, fits in _asked(keys) if not fits(keys, entry))
+
+
+def _stations(keys: WorklistKeys, entry: WorklistEntry) -> bool:
+    """Any of several values satisfies a key (C.2.2.2.1)."""
+    return any(text_matches(keys.station_ae_title, title) for title in entry.station_ae_titles or ("",))
+
+
+_CHECKS: tuple[tuple[str, Callable[[WorklistKeys, WorklistEntry], bool]], ...] = (
+    ("patient_id", lambda k, e: text_matches(k.patient_id, told(e.patient_id))),
+    ("patient_issuer", lambda k, e: text_matches(k.patient_issuer, e.patient_issuer)),
+    ("accession_number", lambda k, e: text_matches(k.accession_number, e.accession_number)),
+    ("admission_id", lambda k, e: text_matches(k.admission_id, told(e.admission_id))),
+    ("requested_procedure_id", lambda k, e: text_matches(k.requested_procedure_id, e.requested_procedure_id)),
+    (
+        "requested_procedure_description",
+        lambda k, e: text_matches(k.requested_procedure_description, e.requested_procedure_description),
+    ),
+    ("sex", lambda k, e: text_matches(k.sex, e.sex)),
+    ("modality", lambda k, e: text_matches(k.modality, e.modality)),
+    ("station_name", lambda k, e: text_matches(k.station_name, e.station_name)),
+    ("step_location", lambda k, e: text_matches(k.step_location, e.step_location)),
+    ("step_id", lambda k, e: text_matches(k.step_id, e.step_id)),
+    ("step_description", lambda k, e: text_matches(k.step_description, e.step_description)),
+    ("step_status", lambda k, e: text_matches(k.step_status, e.step_status)),
+    ("study_instance_uids", lambda k, e: e.study_instance_uid in k.study_instance_uids),
+    ("station_ae_title", _stations),
+    ("birth_date", lambda k, e: when_matches(k.birth_date, "", e.birth_date, "")),
+    ("start_date", lambda k, e: when_matches(k.start_date, k.start_time, e.start_date, e.start_time)),
+    ("patient_name", lambda k, e: name_matches(k.patient_name, e.patient_name)),
+    ("referring_physician", lambda k, e: name_matches(k.referring_physician, e.referring_physician)),
+    ("requesting_physician", lambda k, e: name_matches(k.requesting_physician, e.requesting_physician)),
+    ("performing_physician", lambda k, e: name_matches(k.performing_physician, e.performing_physician)),
+)
+
+
+@lru_cache(maxsize=64)
+def _asked(keys: WorklistKeys) -> tuple[tuple[str, Callable[[WorklistKeys, WorklistEntry], bool]], ...]:
+    """The checks of a query: most queries name few keys, and each is tried on every entry."""
+    return tuple(
+        (name, fits) for name, fits in _CHECKS if getattr(keys, name) or (name == "start_date" and keys.start_time)
     )

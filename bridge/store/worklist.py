@@ -11,9 +11,10 @@ from sqlalchemy import bindparam, exists, func, or_, select
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import VISIBLE
-from bridge.domain.order import OrderStatus, StepStatus
+from bridge.domain.order import StepStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.worklist import WorklistEntry
+from bridge.domain.worklist_view import WITHDRAWN, Standing
 from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.patients import identifiers_of
 from bridge.store.schema import (
@@ -32,7 +33,7 @@ def _universal(column: Any, name: str) -> Any:
     return or_(bindparam(name) == "", column == bindparam(name))
 
 
-_ENTRIES = (
+_STEPS = (
     select(
         _step,
         _rp.c.requested_procedure_id.label("rp_id"),
@@ -63,6 +64,8 @@ _ENTRIES = (
         _order.c.pregnancy_status,
         _order.c.patient_weight_kg,
         _order.c.patient_size_m,
+        _order.c.status.label("order_status"),
+        _order.c.placeholder,
         _order.c.patient_id.label("patient_pk"),
         patient.c.name.label("patient_name"),
         patient.c.birth_date,
@@ -72,31 +75,32 @@ _ENTRIES = (
     .join(_rp, _rp.c.id == _step.c.requested_procedure_id)
     .join(_order, _order.c.id == _rp.c.order_id)
     .join(patient, patient.c.id == _order.c.patient_id)
-    .where(
-        _step.c.parked == "",
-        _order.c.placeholder.is_(False),
-        _order.c.status.notin_([OrderStatus.HD, OrderStatus.CA, OrderStatus.DC]),
-        _step.c.status.in_(bindparam("statuses", expanding=True)),
-        or_(bindparam("low") == "", _step.c.start_date >= bindparam("low")),
-        or_(bindparam("high") == "", _step.c.start_date <= bindparam("high")),
-        _universal(_step.c.modality, "modality"),
-        _universal(_order.c.accession_told, "accession"),
-        _universal(_rp.c.study_instance_uid, "uid"),
-        or_(
-            bindparam("patient_id") == "",
-            exists().where(
-                patient_identifier.c.patient_id == _order.c.patient_id,
-                patient_identifier.c.value == bindparam("patient_id"),
-            ),
-        ),
-        or_(
-            bindparam("station") == "",
-            exists().where(
-                scheduled_station.c.step_id == _step.c.id, scheduled_station.c.ae_title == bindparam("station")
-            ),
-        ),
-    )
     .order_by(_step.c.start_date, _step.c.start_time, _step.c.id)
+)
+_ENTRIES = _STEPS.where(
+    _step.c.parked == "",
+    _order.c.placeholder.is_(False),
+    _order.c.status.notin_(sorted(WITHDRAWN)),
+    _step.c.status.in_(bindparam("statuses", expanding=True)),
+    or_(bindparam("low") == "", _step.c.start_date >= bindparam("low")),
+    or_(bindparam("high") == "", _step.c.start_date <= bindparam("high")),
+    _universal(_step.c.modality, "modality"),
+    _universal(_order.c.accession_told, "accession"),
+    _universal(_rp.c.study_instance_uid, "uid"),
+    or_(
+        bindparam("patient_id") == "",
+        exists().where(
+            patient_identifier.c.patient_id == _order.c.patient_id,
+            patient_identifier.c.value == bindparam("patient_id"),
+        ),
+    ),
+    or_(
+        bindparam("station") == "",
+        exists().where(scheduled_station.c.step_id == _step.c.id, scheduled_station.c.ae_title == bindparam("station")),
+    ),
+)
+_OF_ACCESSION = Prepared(
+    _STEPS.where(or_(_order.c.accession_told == bindparam("a"), _order.c.accession_number == bindparam("a")))
 )
 _STATIONS = Prepared(
     select(scheduled_station.c.ae_title)
@@ -144,6 +148,23 @@ def find_entries(
         identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
         stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
         yield _entry(row, identifiers, stations, zone)
+
+
+def steps_of_accession(
+    connection: Connection,
+    accession_number: str,
+    *,
+    preferred_issuers: tuple[str, ...] = (),
+    zone: tzinfo | None = None,
+) -> list[tuple[WorklistEntry, Standing]]:
+    """Every step of the orders of an accession number (as sent, or as scanners are told it), also the hidden ones."""
+    found = []
+    for row in connection.execute(_OF_ACCESSION, {"a": accession_number}).all():
+        identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
+        stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
+        standing = Standing(row.order_status, bool(row.placeholder), row.parked)
+        found.append((_entry(row, identifiers, stations, zone), standing))
+    return found
 
 
 def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...]) -> tuple[Identifier, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from datetime import timedelta
 
 from bridge.config import DicomPeer
@@ -10,7 +11,7 @@ from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import StepStatus
 from bridge.domain.told import is_alias
 from bridge.domain.worklist import WorklistEntry, WorklistKeys, matches, range_of
-from bridge.domain.worklist_view import View, hides
+from bridge.domain.worklist_view import Reason, View, hidden, reasons
 from bridge.errors import TooLarge
 from bridge.store import review, worklist
 from bridge.store.db import Connection
@@ -18,6 +19,14 @@ from bridge.workflow.context import Context
 
 PARKED, NOT_READABLE = "order-parked", "not-readable"
 IDENTIFIERS, OF_ANOTHER = "patient-identifiers", "patient-id-of-another-authority"
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A step, and what hides it; () = it is shown."""
+
+    entry: WorklistEntry
+    reasons: tuple[Reason, ...]
 
 
 class WorklistDesk:
@@ -28,16 +37,14 @@ class WorklistDesk:
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
         """The entries that match, in order of start. Raises `TooLarge` over the limit, `StoreUnavailable`."""
         settings = self._context.settings
-        view = _view(peer)
-        statuses = (*VISIBLE, StepStatus.STARTED) if settings.worklist.show_started else tuple(VISIBLE)
+        view = self._view(peer)
         low, high = _dates(keys)
-        oldest = self._context.clock.now().astimezone(settings.site.zone) - timedelta(days=settings.worklist.age_days)
         found: list[WorklistEntry] = []
         with self._context.database.read() as connection:
             for entry in worklist.find_entries(
                 connection,
-                statuses=statuses,
-                earliest=max(low, f"{oldest:%Y%m%d}"),
+                statuses=tuple(view.statuses),
+                earliest=max(low, view.earliest),
                 latest=high,
                 modality=_exact(keys.modality),
                 station=_exact(keys.station_ae_title) or (view.stations[0] if len(view.stations) == 1 else ""),
@@ -47,12 +54,33 @@ class WorklistDesk:
                 preferred_issuers=self._issuers(keys, peer),
                 zone=settings.site.zone,
             ):
-                if hides(view, entry) or not matches(keys, entry):
+                if any(hidden(view, entry)) or not matches(keys, entry):
                     continue
                 if len(found) >= settings.worklist.limit:
                     raise TooLarge("more entries match than worklist.limit allows", where="worklist.limit")
                 found.append(entry)
         return found
+
+    def explain(self, accession_number: str, keys: WorklistKeys, peer: DicomPeer) -> list[Explained]:
+        """Each step of an accession number, with all that hides it from a device that asks by these keys."""
+        view = self._view(peer)
+        with self._context.database.read() as connection:
+            steps = worklist.steps_of_accession(
+                connection,
+                accession_number,
+                preferred_issuers=self._issuers(keys, peer),
+                zone=self._context.settings.site.zone,
+            )
+        return [Explained(entry, tuple(reasons(view, keys, entry, standing))) for entry, standing in steps]
+
+    def _view(self, peer: DicomPeer) -> View:
+        settings = self._context.settings
+        today = self._context.clock.now().astimezone(settings.site.zone)
+        return View(
+            stations=(peer.ae_title,) if peer.own_worklist_only else (),
+            statuses=VISIBLE | {StepStatus.STARTED} if settings.worklist.show_started else VISIBLE,
+            earliest=f"{today - timedelta(days=settings.worklist.age_days):%Y%m%d}",
+        )
 
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
         """Keep the review list true for steps that this device could not be told, or now was.
@@ -118,10 +146,6 @@ class WorklistDesk:
         settings = self._context.settings
         wanted = (_exact(keys.patient_issuer), self._authority(peer), settings.defaults.patient_issuer)
         return tuple(dict.fromkeys(filter(None, wanted)))
-
-
-def _view(peer: DicomPeer) -> View:
-    return View(stations=(peer.ae_title,) if peer.own_worklist_only else ())
 
 
 def _exact(key: str) -> str:

@@ -1,0 +1,265 @@
+"""`bridge worklist`: what a scanner would get now, and why an order is not on its list.
+
+The query goes the way of any scanner's: read as keys, answered by the same desk under the same rules, told in the
+device's own character set. Nothing is written, and no patient's name is printed unless asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bridge.cli_common import opened, printable, settings_of
+from bridge.clock import SystemClock
+from bridge.errors import NotFound, TooLarge
+
+if TYPE_CHECKING:
+    from bridge.config import DicomPeer, Settings
+    from bridge.dicom.worklist_user import Told
+    from bridge.domain.worklist import WorklistEntry, WorklistKeys
+    from bridge.domain.worklist_view import Reason
+    from bridge.mapping.transliteration import Transliteration
+    from bridge.workflow.worklist import Explained, WorklistDesk
+
+WORDS = {
+    "no-permission": "no [[dicom.peer]] row lets the device ask for a worklist (may, unknown_peers)",
+    "placeholder": "only spoken of so far (a cancel, an image, a step): no order for it has come",
+    "order-status": "the order is on hold or given up",
+    "parked": "it waits on the review list (bridge review)",
+    "step-status": "steps of this status are not listed (started ones: [worklist] show_started)",
+    "no-start": "it has no day",
+    "too-old": "its day is longer ago than [worklist] age_days",
+    "station": "own_worklist_only: it is another station's",
+    "key": "does not match",
+    "not-readable": "the device cannot be told it in its character set, and its row says utf8 = false",
+    "limit": "more entries match than [worklist] limit: the whole query is refused (A700)",
+}
+"""What each rule that hides an entry means."""
+_PATIENT = frozenset(
+    {"patient_name", "patient_id", "patient_issuer", "birth_date", "sex", "admission_id"}
+    | {"referring_physician", "requesting_physician", "performing_physician"}
+)
+"""Keys whose values say who somebody is: not printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A device's query, as it would be sent and as it is understood."""
+
+    settings: Settings
+    peer: DicomPeer
+    identifier: Any
+    keys: WorklistKeys
+    table: Transliteration
+
+    @property
+    def allowed(self) -> bool:
+        return "worklist" in self.peer.may
+
+    def tell(self, entry: WorklistEntry) -> Told:
+        from bridge.dicom.worklist_user import tell
+
+        return tell(entry, self.identifier, self.peer, self.settings.issuers, self.table)
+
+    def describe(self) -> str:
+        """The query in a line, without who a patient is."""
+        from bridge.dicom.query import KEY_TAGS, where
+
+        told = [
+            f"{where(tag)} {'...' if name in _PATIENT else printable(_text(getattr(self.keys, name)))}"
+            for name, tag in KEY_TAGS.items()
+            if getattr(self.keys, name)
+        ]
+        return ", ".join(told) or "everything"
+
+
+def _query_options(command: Any) -> Any:
+    """What a query is made of: by default that of most scanners, their own title and today."""
+    for option in reversed(
+        [
+            click.option("--as", "title", default="", help="The scanner's AE title."),
+            click.option("--date", "dates", help="Day or range asked for (YYYYMMDD, '' = any).  [default: today]"),
+            click.option("--station", help="Station asked for ('' = any).  [default: its own title]"),
+            click.option("--modality", default="", help="Modality asked for.  [default: any]"),
+            click.option("-k", "--key", "keys", multiple=True, metavar="KEYWORD=VALUE", help="Any other key."),
+            click.option("--json", "as_json", is_flag=True),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True)
+@_query_options
+@click.option("--names", is_flag=True, help="Print patients' names too.")
+@click.pass_context
+def worklist(context: click.Context, /, as_json: bool, names: bool, **query: Any) -> None:
+    """What the worklist of a scanner (--as) shows now. Nothing is written."""
+    if context.invoked_subcommand:
+        return
+    with _asking(context, **query) as (desk, asked):
+        over = _over_limit(desk, asked)
+        entries = [] if over else desk.find(asked.keys, asked.peer)
+        told = [(entry, asked.tell(entry)) for entry in entries]
+    shown = [_row(entry, names=names) for entry, one in told if not one.withheld]
+    withheld = [_row(entry, names=names) | {"because": one.withheld} for entry, one in told if one.withheld]
+    if as_json:
+        found = {"may_ask": asked.allowed, "over_limit": over, "entries": shown, "withheld": withheld}
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    charset = asked.peer.character_set or "ISO 646"
+    click.secho(f"{asked.peer.ae_title} ({charset}) asks for {asked.describe()}", bold=True)
+    if not asked.allowed:
+        click.secho(f"  ! {WORDS['no-permission']}: it gets nothing, and would get", fg="red")
+    if over:
+        click.secho(f"  ! {WORDS['limit']}", fg="red")
+    for row in shown:
+        click.echo(_line(row))
+    for row in withheld:
+        click.secho(f"{_line(row)}  ! withheld: {row['because']}", fg="red")
+    click.echo(f"  {len(shown)} shown" + (f", {len(withheld)} withheld" if withheld else ""))
+
+
+@worklist.command("why")
+@click.argument("accession_number", metavar="ACCESSION")
+@_query_options
+@click.pass_context
+def why_(context: click.Context, /, accession_number: str, as_json: bool, **query: Any) -> None:
+    """Which key or rule keeps the steps of ACCESSION from a scanner (--as) that asks so; or that it shows them."""
+    with _asking(context, **query) as (desk, asked):
+        steps = desk.explain(accession_number, asked.keys, asked.peer)
+        if not steps:
+            raise NotFound(
+                "no order has this accession number: bridge messages list, bridge review", where="(0008,0050)"
+            )
+        over = _over_limit(desk, asked)
+        found = [(one.entry, [*_all_reasons(asked, one, over=over)]) for one in steps]
+    if as_json:
+        told = [
+            _row(entry) | {"shown": not reasons, "reasons": [_as_json(asked, entry, reason) for reason in reasons]}
+            for entry, reasons in found
+        ]
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    click.secho(f"{asked.peer.ae_title} asks for {asked.describe()}", bold=True)
+    for entry, reasons in found:
+        click.echo(_line(_row(entry)))
+        if not reasons:
+            click.secho("    shown", fg="green")
+        for reason in reasons:
+            click.secho(f"    {_words(asked, entry, reason)}", fg="yellow")
+
+
+@contextmanager
+def _asking(
+    context: click.Context,
+    *,
+    title: str,
+    dates: str | None,
+    station: str | None,
+    modality: str,
+    keys: tuple[str, ...],
+) -> Iterator[tuple[WorklistDesk, Asked]]:
+    """The desk that answers, and the query of the device. Raises `BadValue` as the worklist would refuse it (A900)."""
+    from bridge import app
+    from bridge.dicom.worklist_user import keys_of, question
+    from bridge.workflow.context import Context
+    from bridge.workflow.worklist import WorklistDesk
+
+    if not title:
+        raise click.UsageError("say which scanner asks: --as AE_TITLE")
+    if wrong := [key for key in keys if "=" not in key]:
+        raise click.UsageError(f"KEYWORD=VALUE, for example PatientID=1001, not {wrong[0]}")
+    settings, clock = settings_of(context), SystemClock()
+    today = f"{clock.now().astimezone(settings.site.zone):%Y%m%d}"
+    identifier = question(
+        station=title if station is None else station,
+        dates=today if dates is None else dates,
+        modality=modality,
+        keys=dict(key.split("=", 1) for key in keys),
+    )
+    table = app.load_mappings(settings).transliteration
+    peer = settings.dicom.peer_of(title)
+    asked = Asked(settings, peer, identifier, keys_of(identifier, settings.issuers), table)
+    with opened(settings) as database:
+        yield WorklistDesk(Context(database, settings, clock)), asked
+
+
+def _over_limit(desk: WorklistDesk, asked: Asked) -> bool:
+    try:
+        desk.find(asked.keys, asked.peer)
+    except TooLarge:
+        return True
+    return False
+
+
+def _all_reasons(asked: Asked, step: Explained, *, over: bool) -> Iterator[Reason]:
+    """Those of the desk, between what is decided before it is asked and after."""
+    from bridge.domain.worklist_view import Reason
+
+    if not asked.allowed:
+        yield Reason("no-permission")
+    yield from step.reasons
+    if over:
+        yield Reason("limit")
+    if withheld := asked.tell(step.entry).withheld:
+        yield Reason("not-readable", withheld)
+
+
+def _words(asked: Asked, entry: WorklistEntry, reason: Reason) -> str:
+    if reason.rule != "key":
+        return f"{reason.rule}{f' {printable(reason.found)}' if reason.found else ''}: {WORDS[reason.rule]}"
+    from bridge.dicom.query import KEY_TAGS, where
+
+    name = reason.found
+    if name in _PATIENT:
+        return f"key {where(KEY_TAGS[name])} does not match"
+    key, has = _text(getattr(asked.keys, name)), _stored(entry, name)
+    if name == "start_date":
+        key = f"{key} {asked.keys.start_time}".strip()
+    return f"key {where(KEY_TAGS[name])} {printable(key)} does not match {printable(has) or '(empty)'}"
+
+
+def _as_json(asked: Asked, entry: WorklistEntry, reason: Reason) -> dict[str, str]:
+    from bridge.dicom.query import KEY_TAGS, where
+
+    found = where(KEY_TAGS[reason.found]) if reason.rule == "key" else reason.found
+    return {"rule": reason.rule, "found": found, "text": _words(asked, entry, reason)}
+
+
+def _stored(entry: WorklistEntry, name: str) -> str:
+    match name:
+        case "start_date":
+            return f"{entry.start_date} {entry.start_time}".strip()
+        case "station_ae_title":
+            return _text(entry.station_ae_titles)
+        case "study_instance_uids":
+            return entry.study_instance_uid
+    return _text(getattr(entry, name))
+
+
+def _text(value: Any) -> str:
+    return "\\".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _row(entry: WorklistEntry, *, names: bool = False) -> dict[str, str]:
+    row = {
+        "start": f"{entry.start_date} {entry.start_time}".strip(),
+        "accession_number": entry.accession_number,
+        "step_id": entry.step_id,
+        "modality": entry.modality,
+        "stations": _text(entry.station_ae_titles),
+        "status": str(entry.step_status),
+    }
+    return row | ({"patient_name": entry.patient_name.dicom} if names else {})
+
+
+def _line(row: dict[str, str]) -> str:
+    widths = {"start": 15, "accession_number": 16, "step_id": 16, "modality": 4, "stations": 12, "status": 10}
+    told = (printable(text).ljust(widths.get(name, 0)) for name, text in row.items() if name != "because")
+    return f"  {'  '.join(told).rstrip()}"
