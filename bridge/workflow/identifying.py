@@ -33,18 +33,26 @@ class Whose:
 def take_patient_of_order(
     connection: Connection, data: PatientData, event_at: datetime | None, message_id: int, at: datetime
 ) -> Whose:
-    """The patient whom an order or a report names: found, or made provisionally."""
+    """The patient whom an order or a report names: found, or made provisionally.
+
+    What a person has accepted is the patient's whatever it says of their name: it renames neither them nor their orders.
+    """
     owned = patients.find_owned(connection, data.identifiers)
     stored = patients.get_patient(connection, owned[0].patient_id) if owned else None
+    accepted = False
     if stored is not None:
         if was_merged_away(owned):
             # What it says of name and birth is the old record's: nothing of it is taken, and nothing held against it.
             return Whose(stored.id, warnings=(MERGED,))
         subject = f"message:{message_id}"
-        if _speaks_of_another(data, stored) and not review.was_accepted(connection, OVERLAY, subject):
+        contradicts = _speaks_of_another(data, stored)
+        accepted = contradicts and review.was_accepted(connection, OVERLAY, subject)
+        if contradicts and not accepted:
             review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {"patient": stored.id})
             return Whose(stored.id, CONTRADICTS)
-    return Whose(_upsert(connection, data, owned, stored, provisional=True, event_at=event_at, at=at))
+    return Whose(
+        _upsert(connection, data, owned, stored, provisional=True, event_at=event_at, at=at, fills_only=accepted)
+    )
 
 
 def take_patient_of_feed(
@@ -94,7 +102,10 @@ def _upsert(
     if was_merged_away(owned):
         return stored.id
     _take_identifiers(connection, data, owned, stored)
-    fills_only = not stored.provisional and (provisional or fills_only)
+    if provisional:
+        fills_only = fills_only or not stored.provisional
+    else:
+        fills_only = fills_only and not stored.provisional
     _change(connection, stored, data, provisional=provisional, fills_only=fills_only, event_at=event_at, at=at)
     return stored.id
 

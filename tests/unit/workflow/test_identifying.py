@@ -130,8 +130,15 @@ def test_an_order_that_a_person_accepts_is_taken_by_its_replay(house: House) -> 
     reading, entry = parked(house)
     assert accept_patient(house.context, entry, "cli:x", "named in the meantime") == "message:2"
     assert replay(house, reading) is Fate.APPLIED
-    assert shown(house) == [("A1", "ROE^JOHN"), ("A2", "ROE^JOHN")]
+    assert [accession for accession, _ in shown(house)] == ["A1", "A2"]
     assert (house.reviews(), house.audited("patient-accepted")) == (set(), 1)
+
+
+def test_an_accepted_order_renames_neither_the_patient_nor_their_other_orders(house: House) -> None:
+    reading, entry = parked(house)
+    accept_patient(house.context, entry, "cli:x", "maiden name")
+    replay(house, reading)
+    assert shown(house) == [("A1", "DOE^JANE"), ("A2", "DOE^JANE")]
 
 
 def test_an_accepted_order_takes_nothing_from_the_adt_feed(house: House) -> None:
