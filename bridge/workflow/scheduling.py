@@ -396,15 +396,43 @@ class _Steps:
 
 def move_step(connection: Connection, order: orders.OrderRow, step: Any, room: str, context: Context) -> None:
     """Scheduling moves a step to another room: the station table says whose it is there; else a person must."""
+    placed = _placed(connection, order, step, room, order.patient_class, context)
+    _put(connection, order, step, room, placed, context)
+
+
+def place_again(
+    connection: Connection, order: orders.OrderRow, step: Any, class_before: str, context: Context
+) -> Placement | None:
+    """A step that waits goes to the scanners of the order's new class, in the room that it was told; its time, like
+    all else that its appointment tells, stays. Returns None when a person must place it."""
+    stations, room = orders.stations_of(connection, step.id), step.location
+    before = _placed(connection, order, step, "", class_before, context)
+    if before and room == before.location and stations == before.ae_titles:
+        room = ""  # nobody told of a room: it was the table's own, for the class before
+    placed = _placed(connection, order, step, room, order.patient_class, context)
+    if placed is None or placed.ae_titles != stations:
+        _put(connection, order, step, room or (placed.location if placed else ""), placed, context)
+    return placed
+
+
+def _placed(
+    connection: Connection, order: orders.OrderRow, step: Any, room: str, patient_class: str, context: Context
+) -> Placement | None:
+    """Whose a stored step is by the station table."""
     (code,) = (p.code for p in orders.procedures_of(connection, order.id) if p.id == step.requested_procedure_id)
-    placed = place(
+    return place(
         context.settings.station,
         modality=step.modality,
         room=room,
         department=order.department,
         procedure=code[0] if code else "",
-        patient_class=order.patient_class,
+        patient_class=patient_class,
     )
+
+
+def _put(
+    connection: Connection, order: orders.OrderRow, step: Any, room: str, placed: Placement | None, context: Context
+) -> None:
     label = placed or NOWHERE
     parked = step.parked if step.parked not in ("", NO_STATION) else "" if placed else NO_STATION
     values = {"location": room, "station_name": label.name, "parked": parked}

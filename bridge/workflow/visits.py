@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from bridge.domain.folding import fold
+from bridge.domain.folding import Folded, fold
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import newer
 from bridge.domain.matching import Rule
@@ -20,6 +20,7 @@ from bridge.store import links, orders, review, studies, visits
 from bridge.store.db import Connection
 from bridge.workflow import order_events, scheduling
 from bridge.workflow.context import Context
+from bridge.workflow.leaving import WAITS
 
 _BECOMES = {
     "A01": frozenset({"P", "E", ""}),
@@ -51,7 +52,7 @@ def take_visit(connection: Connection, event: PatientEvent, patient_id: int, con
             orders.change_order(connection, order.id, {**new, "updated_at": at})
             changed = True
         if "patient_class" in new:
-            warnings += _place_again(connection, order, patient_id, new["patient_class"], context)
+            warnings += _place_again(connection, order, context)
         if _of(event.visit, order):
             named.append(order.id)
     if changed:
@@ -84,28 +85,26 @@ def _allergies(event: PatientEvent, order: Any) -> dict[str, Any]:
     return {"allergies": list(dict.fromkeys(every))}
 
 
-def _place_again(connection: Connection, row: Any, patient_id: int, patient_class: str, context: Context) -> list[str]:
+def _place_again(connection: Connection, row: Any, context: Context) -> list[str]:
     """The class is a condition of the station table: steps that wait go to the scanners of the new one."""
     if row.status not in _WAITING or not any(one.patient_class for one in context.settings.station):
         return []
     folded = fold(order_events.events_of(connection, row.id))
     if not folded.created:
         return []
-    stored = orders.get_order(connection, row.id)
-    result = scheduling.Result()
-    for of_procedure in folded.requests:
-        request = replace(
-            of_procedure,
-            control="XO",
-            placer=stored.placer,
-            filler=stored.filler,
-            accession=stored.accession,
-            department=stored.department,
-            visit=replace(of_procedure.visit, patient_class=patient_class),
-            alone=len(folded.requests) == 1,
-        )
-        scheduling.take_procedure(connection, row.id, patient_id, request, folded.status, result, context)
-    return ["a step of an open order cannot be placed for the new class: parked"] if result.parked else []
+    order, named = orders.get_order(connection, row.id), _named_by(folded)
+    placed = [
+        scheduling.place_again(connection, order, step, row.patient_class, context)
+        for step in orders.steps_of_order(connection, row.id)
+        if step.status in WAITS and orders.stations_of(connection, step.id) not in named
+    ]
+    return [] if all(placed) else ["a step of an open order cannot be placed for the new class: parked"]
+
+
+def _named_by(folded: Folded) -> set[tuple[str, ...]]:
+    """The scanners that the order names itself: they are its own, whatever the class."""
+    steps = [step for request in folded.requests for step in request.procedure.steps]
+    return {tuple(dict.fromkeys(step.station_ae_titles)) for step in steps if step.station_ae_titles}
 
 
 def _values(visit: Visit) -> dict[str, Any]:

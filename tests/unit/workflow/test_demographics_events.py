@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from bridge.config import Station
+from bridge.domain.appointment import AppointmentRequest
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Envelope, Fate, Reading
 from bridge.domain.patient import DELETED, NO_NAME, PatientData, PatientEvent, PersonName, Visit
@@ -85,6 +87,67 @@ def test_a_scanner_that_the_order_names_itself_stays_when_the_class_changes(buil
     house.order(order(visit=visiting(patient_class="O"), steps=(ct_step(station_ae_titles=("CT9",)),)))
     tell(house, "A06", visit=visiting(patient_class="I"))
     assert house.worklist()[0].station_ae_titles == ("CT9",)
+
+
+OUT, INSIDE = (Station(ae_titles=(t,), modality="CT", patient_class=c) for t, c in (("CTO", "O"), ("CTI", "I")))
+ROOM = Station(ae_titles=("CTX",), modality="CT", room="R2")
+
+
+def booked(house: House, event: str = "S13", *places: str) -> None:
+    starts = (datetime(2026, 11, 28, 15, 0),)
+    request = AppointmentRequest(event, Identifier("P1", "RIS"), None, who(), starts, places=places, occurred=at(10))
+    house.send(Reading(appointments=(request,)))
+
+
+def an_outpatient(build: Callable[..., House], *stations: Station) -> House:
+    house = build(station=stations)
+    house.order(order(visit=visiting(V1, patient_class="O"), event_time=at(9)))
+    return house
+
+
+def becomes_inpatient(house: House) -> None:
+    tell(house, "A06", visit=visiting(V1, patient_class="I"), occurred=at(11))
+
+
+def test_a_new_class_leaves_the_appointment_where_it_was_moved_to(build: Callable[..., House]) -> None:
+    house = an_outpatient(build, OUT, INSIDE)
+    booked(house)
+    becomes_inpatient(house)
+    (entry,) = house.worklist()
+    assert (entry.station_ae_titles, entry.start_date, entry.start_time) == (("CTI",), "20261128", "150000")
+
+
+def test_a_new_class_leaves_the_room_that_scheduling_named(build: Callable[..., House]) -> None:
+    house = an_outpatient(build, OUT, ROOM)
+    booked(house, "S13", "R2")
+    becomes_inpatient(house)
+    (step,) = house.steps()
+    assert (step.location, house.worklist()[0].station_ae_titles) == ("R2", ("CTX",))
+
+
+def test_a_new_class_takes_the_room_of_the_new_scanner_where_none_was_named(build: Callable[..., House]) -> None:
+    house = an_outpatient(
+        build, OUT.model_copy(update={"location": "EAST"}), INSIDE.model_copy(update={"location": "WEST"})
+    )
+    becomes_inpatient(house)
+    assert house.steps()[0].location == "WEST"
+
+
+def test_an_appointment_given_up_stays_given_up_and_comes_back_at_the_new_class_scanner(
+    build: Callable[..., House],
+) -> None:
+    house = an_outpatient(build, OUT, INSIDE)
+    booked(house, "S15")
+    becomes_inpatient(house)
+    assert house.worklist() == []
+    booked(house, "S12")
+    assert house.worklist()[0].station_ae_titles == ("CTI",)
+
+
+def test_a_new_class_that_no_scanner_is_for_parks_the_step(build: Callable[..., House]) -> None:
+    house = an_outpatient(build, OUT)
+    becomes_inpatient(house)
+    assert (house.worklist(), ("order-parked", "no-station") in house.reviews()) == ([], True)
 
 
 def test_two_quotes_delete_place_and_physician_of_the_visits_orders(house: House) -> None:
