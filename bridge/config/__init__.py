@@ -30,6 +30,7 @@ from bridge.config.dicom import (
 from bridge.config.fhir import Ehr
 from bridge.config.filling import Filling
 from bridge.config.hl7 import Destination, Feed, Hl7, Sender
+from bridge.config.performed import Performed
 from bridge.config.site import DatabaseSettings, Defaults, IssuerSetting, Log, Patients, Site
 from bridge.config.watching import Alarms, Day, FeedAlarms, Hours, MetricsSetting
 from bridge.config.web import Launch, LinkIssuer, SmartIssuer, Viewer, Web
@@ -62,6 +63,7 @@ __all__ = [
     "MetricsSetting",
     "Network",
     "Patients",
+    "Performed",
     "Port",
     "Seconds",
     "Section",
@@ -94,6 +96,7 @@ class Settings(Section):
     filling: Filling = Filling()
     dicom: Dicom = Dicom()
     worklist: Worklist = Worklist()
+    performed: Performed = Performed()
     storage: Storage = Storage()
     studies: Studies = Studies()
     ehr: tuple[Ehr, ...] = ()

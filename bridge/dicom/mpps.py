@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 from bridge.domain import performed
+from bridge.domain.coding import Code
 from bridge.domain.identity import Issuers
 from bridge.domain.performed import ListedInstance, PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import BadValue, MissingField
@@ -90,7 +91,10 @@ def step_of(sop_instance_uid: str, attributes: Attributes, defaults: Defaults) -
         modality=text(attributes, "00080060"),
         start=_moment(attributes, "00400244", "00400245"),
         end=_moment(attributes, "00400250", "00400251"),
-        discontinuation=next((text(item, "00080100") for item in items(attributes, DISCONTINUATION)), ""),
+        discontinuation=tuple(
+            Code(text(item, "00080100"), text(item, "00080102"), text(item, "00080104"))
+            for item in items(attributes, DISCONTINUATION)
+        ),
         series_instance_uids=tuple(uid for item in series if (uid := text(item, "0020000E"))),
         instances=tuple(one for item in series for one in _listed(item)),
         patient_id=patient_id,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bridge.domain.coding import Code
 from bridge.errors import BadValue, StateConflict
 
 
@@ -39,7 +41,7 @@ class ListedInstance:
 class PerformedStep:
     """What N-CREATE and N-SET tell that the workflow acts on; the whole data set is kept beside it as DICOM JSON.
 
-    `start`, `end` are DA+TM as sent (`YYYYMMDDHHMMSS`); `discontinuation` is the code value of CID 9301;
+    `start`, `end` are DA+TM as sent (`YYYYMMDDHHMMSS`); `discontinuation` holds the reasons given;
     `instances` are the images the device says it made.
     """
 
@@ -50,7 +52,7 @@ class PerformedStep:
     modality: str = ""
     start: str = ""
     end: str = ""
-    discontinuation: str = ""
+    discontinuation: tuple[Code, ...] = ()
     series_instance_uids: tuple[str, ...] = ()
     instances: tuple[ListedInstance, ...] = ()
     patient_id: str = ""
@@ -79,5 +81,17 @@ def changed(current: PerformedStatus, requested: str) -> PerformedStatus:
 DERIVED = frozenset({"AU", "DOC", "FID", "HC", "KO", "OT", "PR", "REG", "RWV", "SEG", "SR", "TEXTUREMAP"})
 """Modalities (PS3.3 C.7.3.1.1.1) of what is made from images or beside them: it says nothing of which step was done."""
 
-RESCHEDULE = frozenset({"110514", "110501", "110516", "110515", "110506"})
-"""Discontinuation reasons after which the scheduled step waits again (CID 9301; the grouping is ours)."""
+_DCM = ("DCM", "")
+"""The scheme of CID 9301; devices that leave a designator out mean no other."""
+_AGAIN = frozenset({"110501", "110506", "110514", "110515", "110516"})
+_END = frozenset(
+    ("110500", "110502", "110503", "110504", "110505", "110507", "110508", "110509", "110510", "110511", "110512")
+)
+"""CID 9301 (PS3.16); the grouping is ours. 110513 is "unspecified": as good as no reason."""
+
+
+def waits_again(reasons: Iterable[Code], unknown: bool) -> bool:
+    """Whether the scheduled step of a discontinued one waits again: when any reason says so. Without one that we
+    know, `unknown` decides."""
+    known = {reason.value for reason in reasons if reason.scheme.upper() in _DCM}
+    return bool(known & _AGAIN) or (unknown and not known & _END)

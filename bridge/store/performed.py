@@ -57,9 +57,11 @@ _WAITING_BY_ACCESSION = Prepared(
 )
 _OF_STEP = Prepared(
     select(_pps.c.id, _pps.c.status, _pps.c.discontinuation)
-    .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
-    .where(performed_reference.c.step_id == bindparam("s"))
-    .distinct()
+    .where(
+        _pps.c.id.in_(
+            select(performed_reference.c.performed_step_id).where(performed_reference.c.step_id == bindparam("s"))
+        )
+    )
     .order_by(_pps.c.updated_at, _pps.c.id)
 )
 
@@ -80,7 +82,7 @@ def _values(step: PerformedStep, attributes: dict[str, Any]) -> dict[str, Any]:
         "status": step.status,
         "attributes": attributes,
         "end": step.end,
-        "discontinuation": step.discontinuation,
+        "discontinuation": [[code.value, code.scheme, code.meaning] for code in step.discontinuation],
         "instances": len(step.instances),
         "series": list(step.series_instance_uids),
     }

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from bridge.domain.coding import Code
 from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
 from bridge.domain.order import StepStatus
-from bridge.domain.performed import RESCHEDULE, PerformedStatus, PerformedStep, ScheduledReference
+from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference, waits_again
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, orders, performed, review
 from bridge.store.db import Connection
@@ -123,7 +124,8 @@ def _step_follows(connection: Connection, step_id: int, subject: str, context: C
     elif PerformedStatus.COMPLETED in statuses:
         after, word = StepStatus.COMPLETED, PerformedStatus.COMPLETED
     else:
-        again = said[-1].discontinuation in RESCHEDULE
+        reasons = [Code(*reason) for reason in said[-1].discontinuation]
+        again = waits_again(reasons, context.settings.performed.discontinued == "again")
         after, word = _discontinued(connection, step, again), PerformedStatus.DISCONTINUED
     leaving.move(connection, step, after, f"MPPS {word}", subject, context)
 

@@ -21,7 +21,7 @@ performed_procedure_step = Table(
     text_column("patient_issuer"),
     text_column("start"),
     text_column("end"),
-    text_column("discontinuation"),
+    Column("discontinuation", Json, nullable=False),  # [value, scheme, meaning] of each reason
     Column("instances", Integer, nullable=False, server_default="0"),
     Column("series", Json, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),

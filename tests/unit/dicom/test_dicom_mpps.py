@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.dicom import mpps
+from bridge.domain.coding import Code
 from bridge.domain.identity import Issuer, Issuers
 from bridge.domain.performed import ListedInstance, PerformedStatus, ScheduledReference
 from bridge.errors import BadValue, MissingField, StateConflict
@@ -146,7 +147,8 @@ def test_a_set_that_repeats_what_was_created_is_no_fault() -> None:
     assert change(created()).ignored == ()
 
 
-def test_the_reason_of_a_discontinuation_is_read() -> None:
-    reason = value("SQ", {"00080100": value("SH", "110514"), "00080102": value("SH", "DCM")})
+def test_every_reason_of_a_discontinuation_is_read_with_its_scheme() -> None:
+    given = (("X1", "99A"), ("110514", "DCM"))
+    reason = value("SQ", *({"00080100": value("SH", c), "00080102": value("SH", scheme)} for c, scheme in given))
     done = change({"00400252": value("CS", "DISCONTINUED"), "00400281": reason})
-    assert done.step.discontinuation == "110514"
+    assert done.step.discontinuation == (Code("X1", "99A"), Code("110514", "DCM"))

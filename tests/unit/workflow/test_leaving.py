@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.config import Destination, Hl7
+from bridge.config import Destination, Hl7, Performed
+from bridge.domain.coding import Code
 from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
@@ -295,7 +296,7 @@ def test_an_order_that_comes_during_its_exam_is_in_progress_and_ends_with_it(hou
 
 def test_an_order_that_comes_after_its_exam_was_given_up_for_another_time_waits(house: House) -> None:
     house.mpps("1.1", ScheduledReference("1.2.3"), **JANES)
-    house.mpps_end("1.1", "DISCONTINUED", discontinuation="110501")
+    house.mpps_end("1.1", "DISCONTINUED", discontinuation=(Code("110501", "DCM"),))
     house.order(order())
     assert len(house.worklist()) == 1
 
@@ -388,7 +389,7 @@ def test_a_retake_that_is_broken_off_leaves_what_was_done(house: House) -> None:
     house.mpps("1.1", FROM_LIST, **JANES)
     house.mpps_end("1.1")
     house.mpps("1.2", FROM_LIST, **JANES)
-    house.mpps_end("1.2", "DISCONTINUED", discontinuation="110514")
+    house.mpps_end("1.2", "DISCONTINUED", discontinuation=(Code("110514", "DCM"),))
     assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
 
 
@@ -422,3 +423,17 @@ def test_no_message_takes_back_what_a_device_completed(house: House) -> None:
     house.mpps_end("1.1")
     house.order(order("XO"))
     assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
+
+
+# -- discontinued without a reason --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("setting", "status"), [("end", "DISCONTINUED"), ("again", "SCHEDULED")])
+def test_what_is_discontinued_without_a_reason_ends_or_waits_as_the_site_says(
+    build: Callable[..., House], setting: str, status: str
+) -> None:
+    house = build(performed=Performed.model_validate({"discontinued": setting}))
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.mpps_end("1.1", "DISCONTINUED")
+    assert house.status_of_step() == status

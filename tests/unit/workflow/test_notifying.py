@@ -11,6 +11,7 @@ import pytest
 from bridge.config import Destination, Hl7
 from bridge.config.filling import Filling
 from bridge.config.hl7 import Event
+from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Reading
 from bridge.domain.performed import ScheduledReference
@@ -74,7 +75,7 @@ def test_a_step_that_waits_again_is_neither_discontinued_nor_started_twice(build
     house = telling_house(build, status_only())
     house.order(order())
     house.mpps("1.1", SCHEDULED)
-    house.mpps_end("1.1", "DISCONTINUED", discontinuation="110501")
+    house.mpps_end("1.1", "DISCONTINUED", discontinuation=(Code("110501", "DCM"),))
     house.mpps("1.2", SCHEDULED)
     house.mpps_end("1.2")
     assert told(house) == ["started", "completed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.domain.coding import Code
 from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
@@ -80,7 +81,7 @@ def test_a_second_performed_step_keeps_the_scheduled_one_open_until_it_ends_too(
 def test_a_wrong_pick_goes_back_to_the_worklist(house: House, reason: str) -> None:
     house.order(order())
     house.mpps("1.1", FROM_LIST, **JANES)
-    house.mpps_end("1.1", "DISCONTINUED", discontinuation=reason)
+    house.mpps_end("1.1", "DISCONTINUED", discontinuation=(Code(reason, "DCM"),) if reason else ())
     assert len(house.worklist()) == 1
 
 
@@ -88,7 +89,7 @@ def test_a_wrong_pick_goes_back_to_the_worklist(house: House, reason: str) -> No
 def test_a_step_given_up_for_another_reason_stays_away(house: House, reason: str) -> None:
     house.order(order())
     house.mpps("1.1", FROM_LIST, **JANES)
-    house.mpps_end("1.1", "DISCONTINUED", discontinuation=reason)
+    house.mpps_end("1.1", "DISCONTINUED", discontinuation=(Code(reason, "DCM"),) if reason else ())
     assert (house.worklist(), house.status_of_step()) == ([], "DISCONTINUED")
 
 
@@ -96,7 +97,7 @@ def test_a_wrong_pick_of_an_order_that_was_cancelled_meanwhile_does_not_bring_it
     house.order(order())
     house.mpps("1.1", FROM_LIST, **JANES)
     house.order(order("OC"))
-    house.mpps_end("1.1", "DISCONTINUED", discontinuation="110514")
+    house.mpps_end("1.1", "DISCONTINUED", discontinuation=(Code("110514", "DCM"),))
     assert house.worklist() == []
     assert house.status_of_step() == "CANCELED"
 

@@ -161,7 +161,7 @@ def upgrade() -> None:
         sa.Column("patient_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("start", sa.String(), server_default="", nullable=False),
         sa.Column("end", sa.String(), server_default="", nullable=False),
-        sa.Column("discontinuation", sa.String(), server_default="", nullable=False),
+        sa.Column("discontinuation", bridge.store.types.Json(), nullable=False),
         sa.Column("instances", sa.Integer(), server_default="0", nullable=False),
         sa.Column("series", bridge.store.types.Json(), nullable=False),
         sa.Column("created_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),

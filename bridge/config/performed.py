@@ -1,0 +1,13 @@
+"""What devices do by MPPS, where the standard leaves it to the site."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bridge.config.base import Section
+
+
+class Performed(Section):
+    """`discontinued`: what becomes of a scheduled step that a device discontinues without a reason that we know."""
+
+    discontinued: Literal["end", "again"] = "end"
