@@ -46,6 +46,7 @@ class OrderRow:
     patient_class: str
     state: OrderState | None
     """Of all events; None when they must be read."""
+    visit_times: dict[str, datetime]
 
 
 _ORDER_COLUMNS = (
@@ -65,6 +66,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.department,
     imaging_order.c.patient_class,
     imaging_order.c.fold,
+    imaging_order.c.visit_times,
 )
 _BY_NUMBERS = Prepared(
     select(*_ORDER_COLUMNS).where(
@@ -179,7 +181,13 @@ def _order(row: Any) -> OrderRow:
         row.department,
         row.patient_class,
         _state(row.fold),
+        visit_times(row),
     )
+
+
+def visit_times(row: Any) -> dict[str, datetime]:
+    """When class, place and physician of the order's visit were told (`domain/visit.py`)."""
+    return {name: datetime.fromisoformat(time) for name, time in (row.visit_times or {}).items()}
 
 
 def _state(kept: list[Any] | None) -> OrderState | None:
@@ -221,6 +229,11 @@ def add_order(connection: Connection, values: Mapping[str, Any]) -> int:
 
 def change_order(connection: Connection, order_id: int, values: Mapping[str, Any]) -> None:
     change_row(connection, imaging_order, order_id, values, new_version=True)
+
+
+def note_visit_times(connection: Connection, order_id: int, times: Mapping[str, datetime]) -> None:
+    """What was told is what is known already, only later: no scanner is shown anything else."""
+    change_row(connection, imaging_order, order_id, {"visit_times": times})
 
 
 def add_history(
@@ -393,11 +406,13 @@ def get_step(connection: Connection, step_id: int) -> Any:
 
 
 _EVENT_INSERT = Prepared(insert(order_event))
-_FORGET_MESSAGE = Prepared(delete(order_event).where(order_event.c.message_id == bindparam("m")))
-_FORGET_FOLD = Prepared(
-    update(imaging_order)
-    .where(imaging_order.c.id.in_(select(order_event.c.order_id).where(order_event.c.message_id == bindparam("m"))))
-    .values(fold=None)
+_SAID_BY = Prepared(
+    select(order_event.c.order_id, order_event.c.happened_at)
+    .where(order_event.c.message_id == bindparam("m"))
+    .order_by(order_event.c.id)
+)
+_FORGET = Prepared(
+    delete(order_event).where(order_event.c.message_id == bindparam("m"), order_event.c.order_id == bindparam("o"))
 )
 # Without the requests: what stands after a moment is a few rows at most, and mostly none.
 _KEYS_SINCE = Prepared(
@@ -413,10 +428,17 @@ def add_event(connection: Connection, order_id: int, message_id: int | None, val
     connection.execute(_EVENT_INSERT, {**values, "order_id": order_id, "message_id": message_id})
 
 
-def forget_message(connection: Connection, message_id: int) -> None:
-    """What the message said is taken back: it is about to be said again (a replay)."""
-    connection.execute(_FORGET_FOLD, {"m": message_id})
-    connection.execute(_FORGET_MESSAGE, {"m": message_id})
+def moments_of(connection: Connection, message_id: int) -> dict[int, list[datetime]]:
+    """The orders that a message spoke of, and when what it said of each happened, as it said it."""
+    found: dict[int, list[datetime]] = {}
+    for order_id, happened in connection.execute(_SAID_BY, {"m": message_id}):
+        found.setdefault(order_id, []).append(happened)
+    return found
+
+
+def forget_said(connection: Connection, order_id: int, message_id: int) -> None:
+    """What the message said of the order is taken back: it is about to be said again (a replay)."""
+    connection.execute(_FORGET, {"o": order_id, "m": message_id})
 
 
 def keys_since(connection: Connection, order_id: int, happened: datetime) -> list[Any]:

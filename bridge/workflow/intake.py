@@ -17,6 +17,7 @@ from bridge.store import audit, inbox, review
 from bridge.store.db import Connection
 from bridge.workflow import appointing, demographics, ordering, reporting
 from bridge.workflow.context import Context
+from bridge.workflow.order_events import Again
 
 WriteAck = Callable[[Outcome], tuple[str, bytes]]
 """Makes the acknowledgement: (code, bytes). Pure and quick: it runs under the writer's lock."""
@@ -141,9 +142,16 @@ class Intake:
 
 
 def apply_reading(
-    connection: Connection, envelope: Envelope, reading: Reading, message_id: int, who: str, context: Context
+    connection: Connection,
+    envelope: Envelope,
+    reading: Reading,
+    message_id: int,
+    who: str,
+    context: Context,
+    *,
+    again: Again | None = None,
 ) -> Outcome:
-    """The effects of one message, all of them or none, inside the caller's transaction."""
+    """The effects of one message, all of them or none, inside the caller's transaction; `again` for a replay."""
     if reading.refusal is not None:
         return _refused(reading.refusal, reading.warnings)
     at = context.clock.now()
@@ -164,6 +172,7 @@ def apply_reading(
                         context,
                         control_id=envelope.control_id,
                         received=envelope.received,
+                        again=again,
                     )
                     for o in reading.orders
                 ),

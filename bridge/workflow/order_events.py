@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from bridge.domain.folding import DEVICE, NOTHING_SAID, OrderEvent, OrderState, advance, fold, key_of
+from bridge.domain.folding import DEVICE, NOTHING_SAID, Folded, OrderEvent, OrderState, advance, fold, key_of
 from bridge.domain.order import OrderRequest, OrderStatus, order_of
 from bridge.domain.patient import PatientData
 from bridge.store import orders
@@ -33,6 +33,36 @@ class Said:
     request: OrderRequest
 
 
+class Again:
+    """A message that is run again: what it said of an order the first time holds until it says it anew.
+
+    `unheard`: it was refused or kept as junk, so that nothing of it was answered but by that.
+    """
+
+    def __init__(self, connection: Connection, message_id: int, *, unheard: bool) -> None:
+        self.unheard = unheard
+        self._message_id = message_id
+        self._moments = orders.moments_of(connection, message_id)
+        self._standing = set(self._moments)
+
+    def spoke_of(self, order_id: int) -> bool:
+        return order_id in self._moments
+
+    def moment(self, order_id: int | None) -> datetime | None:
+        """When the next thing that it says of the order happened, where it tells no time itself."""
+        known = self._moments.get(order_id, []) if order_id is not None else []
+        return known.pop(0) if len(known) > 1 else known[0] if known else None
+
+    def take_back(self, connection: Connection, order_id: int) -> Folded | None:
+        """Forget what it said of the order, once; what the order was by all of it, None when there was nothing."""
+        if order_id not in self._standing:
+            return None
+        self._standing.remove(order_id)
+        was = fold(events_of(connection, order_id))
+        orders.forget_said(connection, order_id, self._message_id)
+        return was
+
+
 def dated(order: OrderRequest, received: datetime) -> tuple[OrderRequest, list[str]]:
     """The order with the time that counts, and what is told of it.
 
@@ -49,10 +79,18 @@ def dated(order: OrderRequest, received: datetime) -> tuple[OrderRequest, list[s
 
 
 def event_of(
-    connection: Connection, order_id: int | None, order: OrderRequest, control_id: str, received: datetime
+    connection: Connection,
+    order_id: int | None,
+    order: OrderRequest,
+    control_id: str,
+    received: datetime,
+    again: Again | None = None,
 ) -> OrderEvent:
-    """The event of a message: its own times; one that names none counts as newest when it comes."""
+    """The event of a message: its own times; one that names none counts as newest when it comes, not when it is run
+    again."""
     happened = order.event_time
+    if happened is None and again is not None:
+        happened = again.moment(order_id) or received
     if happened is None:
         happened = _now(connection, order_id, received)
     sent = order.sent_time or happened
@@ -73,13 +111,17 @@ def first_said(event: OrderEvent) -> OrderState:
     return advance(NOTHING_SAID, event.control, event.status)[0]
 
 
-def say(connection: Connection, row: OrderRow, event: OrderEvent, request: OrderRequest) -> Said:
-    """What the order is with one event more. Only a late one makes us read what was said before."""
+def say(
+    connection: Connection, row: OrderRow, event: OrderEvent, request: OrderRequest, again: Again | None = None
+) -> Said:
+    """What the order is with one event more. Only a late one makes us read what was said before, and one that takes
+    the place of what its message said the first time."""
+    was = again.take_back(connection, row.id) if again is not None else None
     later = orders.keys_since(connection, row.id, event.happened)
     late = any(event.key < key_of(k.happened_at, k.sent_at, k.control, k.control_id) for k in later)
-    if not late and row.state is not None:
-        after, again = advance(row.state, event.control, event.status)
-        return Said(row.state, after, again, False, True, request)
+    if not late and row.state is not None and was is None:
+        after, reordered = advance(row.state, event.control, event.status)
+        return Said(row.state, after, reordered, False, True, request)
     known = events_of(connection, row.id)
     before, folded = fold(known), fold([*known, event])
     if late:
@@ -91,8 +133,9 @@ def say(connection: Connection, row: OrderRow, event: OrderEvent, request: Order
             alone=request.alone,
             further=request.further,
         )
-    again = folded.reordered > before.reordered
-    return Said(before.state, folded.state, again, late, not late or folded != before, request)
+    reordered = folded.reordered > (was or before).reordered
+    news = not late or was is not None or folded != before
+    return Said(before.state, folded.state, reordered, late, news, request)
 
 
 def events_of(connection: Connection, order_id: int) -> list[OrderEvent]:

@@ -18,7 +18,7 @@ from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
 from bridge.workflow import appointing, filling, identifying, notifying, order_events, reporting
 from bridge.workflow.context import Context
-from bridge.workflow.order_events import Said
+from bridge.workflow.order_events import Again, Said
 from bridge.workflow.scheduling import Result, take_procedure, told_id
 
 _ENDS = frozenset({Action.CANCEL, Action.DISCONTINUE})
@@ -34,6 +34,7 @@ def take_order(
     *,
     control_id: str = "",
     received: datetime | None = None,
+    again: Again | None = None,
 ) -> Result:
     """Apply one order of a message inside its transaction. Raises `BadInput` when it cannot be used.
 
@@ -57,9 +58,10 @@ def take_order(
     whose = _whose(connection, order, found, message_id, at)
     if whose.parked:
         return Result(parked=[whose.parked], changed=False)
-    event = order_events.event_of(connection, found[0].id if found else None, order, control_id, received or at)
+    known = found[0].id if found else None
+    event = order_events.event_of(connection, known, order, control_id, received or at, again)
     if found:
-        result = _change(connection, found[0], order, event, action, whose.patient_id, message_id, who, context)
+        result = _change(connection, found[0], order, event, action, whose.patient_id, message_id, who, context, again)
     else:
         result = _create(connection, order, event, action, whose.patient_id, message_id, who, context)
     result.warnings += [*warnings, *whose.warnings]
@@ -171,6 +173,7 @@ def _change(
     message_id: int,
     who: str,
     context: Context,
+    again: Again | None,
 ) -> Result:
     at = context.clock.now()
     row = _adopted(connection, known, patient_id)
@@ -180,7 +183,7 @@ def _change(
     if _has_two_accessions(connection, row, order):
         return _park(connection, row, "accession-numbers-of-two-exams", {"message": message_id}, at)
     result = Result()
-    said = order_events.say(connection, row, event, order)
+    said = order_events.say(connection, row, event, order, again)
     order_events.keep(connection, row.id, message_id, event)
     if not said.news:
         return Result(warnings=["older than what is stored: no effect"], changed=False)

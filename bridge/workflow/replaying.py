@@ -13,11 +13,12 @@ from typing import Any
 
 from bridge.domain.message import Envelope, Fate, Reading
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, inbox, orders, review
+from bridge.store import audit, inbox, review
 from bridge.store.db import Connection
 from bridge.workflow.context import Context
 from bridge.workflow.identifying import CONTRADICTS, OVERLAY
 from bridge.workflow.intake import apply_reading
+from bridge.workflow.order_events import Again
 
 WHOLE = "frame no-carriage-return"
 """The one bad frame whose message is whole; of the others only a part came."""
@@ -87,8 +88,8 @@ class Replaying:
             return Replayed(message_id, before, before)
         at = self._context.clock.now()
         newest, waiting = audit.newest_id(connection), review.count_reviews(connection)
-        orders.forget_message(connection, message_id)
-        outcome = apply_reading(connection, envelope, reading, message_id, who, self._context)
+        again = Again(connection, message_id, unheard=before in (Fate.REFUSED, Fate.QUARANTINED))
+        outcome = apply_reading(connection, envelope, reading, message_id, who, self._context, again=again)
         # An order that is parked again as before was written again, and nothing came of it.
         same = outcome.fate is before and set(outcome.reasons) <= set(row["reasons"])
         in_vain = same and before is Fate.PARKED and review.count_reviews(connection) == waiting

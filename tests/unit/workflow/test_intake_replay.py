@@ -10,12 +10,13 @@ import pytest
 
 from bridge.domain.message import Envelope, Fate, Reading
 from bridge.domain.order import StepRequest
+from bridge.domain.patient import PatientData, PersonName
 from bridge.errors import MissingField, NotFound, StateConflict
 from bridge.store import review
 from bridge.workflow.context import Context
 from bridge.workflow.replaying import WHOLE, Replaying
 from bridge.workflow.retention import Retention
-from tests.unit.workflow.house import CT1, House, ct_step, order, settings
+from tests.unit.workflow.house import CT1, JANE, House, at, ct_step, order, settings
 
 BAD = Reading(refusal=MissingField("no patient", where="PID-3"))
 
@@ -98,6 +99,62 @@ def test_orders_that_were_parked_show_after_the_station_table_was_mended(
     assert again.replay(number, "cli:a", dry_run=False).after is Fate.APPLIED
     assert len(before.worklist()) == 1
     assert before.reviews() == set()
+
+
+# One message, two orders: P1 is shown, P2 is parked.
+
+BOTH = Reading(
+    orders=(
+        order(event_time=at(8)),
+        order(placer="P2", accession="A2", uid="1.2.4", steps=(StepRequest(modality_sent="ROE"),), event_time=at(8)),
+    )
+)
+BETTER = Reading(orders=(BOTH.orders[0], order(placer="P2", accession="A2", uid="1.2.4", event_time=at(8))))
+
+
+def test_what_a_message_said_holds_when_its_replay_is_refused(house: House) -> None:
+    house.send(BOTH)
+    assert replaying(house, BAD).replay(1, "cli:a", dry_run=False).after is Fate.REFUSED
+    house.order(order("XO", event_time=at(9)))
+    assert [e.accession_number for e in house.worklist()] == ["A1"]
+
+
+def test_what_a_message_said_holds_when_its_replay_contradicts_the_patient(house: House) -> None:
+    house.send(BOTH)
+    john = {"name": PersonName("ROE^JOHN"), "birth_date": "19700707", "sex": "M"}
+    house.adt("A08", JANE, **john)
+    assert replaying(house, BOTH).replay(1, "cli:a", dry_run=False).told == ("message-contradicts-patient",)
+    house.order(order("XO", event_time=at(9), patient=PatientData((JANE,), **john)))
+    assert [e.accession_number for e in house.worklist()] == ["A1"]
+
+
+def test_what_a_message_said_of_an_order_holds_when_today_it_says_nothing_of_it(house: House) -> None:
+    house.send(BOTH)
+    replaying(house, Reading(orders=BETTER.orders[1:])).replay(1, "cli:a", dry_run=False)
+    house.order(order("XO", event_time=at(9)))
+    assert {e.accession_number for e in house.worklist()} == {"A1", "A2"}
+
+
+def test_a_replay_says_anew_what_its_message_said(house: House) -> None:
+    house.send(BOTH)
+    assert replaying(house, BETTER).replay(1, "cli:a", dry_run=False).after is Fate.APPLIED
+    assert len(house.rows("order_event")) == 2
+
+
+def test_a_cancelled_order_stays_cancelled_when_its_message_without_times_is_run_again(house: House) -> None:
+    unknown = Reading(orders=(order(steps=(StepRequest(modality_sent="ROE"),)),))
+    house.send(unknown)
+    house.order(order("CA", steps=()))
+    replaying(house, Reading(orders=(order(),))).replay(1, "cli:a", dry_run=False)
+    assert (house.order_row().status, house.worklist()) == ("CA", [])
+
+
+def test_a_message_without_times_that_was_never_applied_counts_as_of_its_receipt(house: House) -> None:
+    number = refused(house)
+    house.clock.advance(60)
+    house.order(order("CA", steps=()))
+    replaying(house, Reading(orders=(order(),))).replay(number, "cli:a", dry_run=False)
+    assert (house.order_row().status, house.worklist()) == ("CA", [])
 
 
 @pytest.mark.parametrize("reason", ["frame interrupted", "frame unfinished", "frame too-large"])
