@@ -106,32 +106,45 @@ def tell_progress(connection: Connection, order_id: int, context: Context) -> No
 
 
 def answer_request(
-    connection: Connection, order: OrderRequest, message_id: int, changed: bool, context: Context
+    connection: Connection,
+    order: OrderRequest,
+    message_id: int,
+    changed: bool,
+    context: Context,
+    *,
+    repeated: bool = False,
 ) -> None:
-    """The filler's answer to a placer's order or request (ORC-5 is empty: it asks), by what came of it."""
+    """The filler's answer to a placer's order or request (ORC-5 is empty: it asks), by what came of it.
+
+    `repeated`: the message spoke of this order before, in a replay. The answer that its placer then got stands; one
+    that was never given, as the order had no exam to tell of, is owed.
+    """
     if not context.settings.hl7.destination:
         return
     found = orders.find_order(connection, order.placer, order.filler)
     if len(found) != 1:
         return  # which order is meant is a person's to say, and so is the answer
     (row,) = found
+    either: tuple[str, ...] = ("accepted",)
     if order.control in _ORDERS:
         event = "accepted" if changed else ""
     elif order.control == "SS":
         event = "status"
     elif order.control in ANSWERS and not order.status and (changed or order.control != "XO"):
-        granted, refused = ANSWERS[order.control]
+        either = granted, refused = ANSWERS[order.control]
         event = granted if _granted(connection, row, order.control) else refused
     else:
         return
     if event:
-        _tell(connection, row, event, outbound.control_id_of(connection, message_id), context)
+        answers = outbound.control_id_of(connection, message_id)
+        _tell(connection, row, event, answers, context, settled=either if repeated else ())
 
 
-def tell_numbered(connection: Connection, order: OrderRequest, context: Context) -> None:
-    """An accession number was made for the order: its owner is told, once; an answer that holds it is enough."""
+def tell_numbered(connection: Connection, order: OrderRequest, context: Context, *, repeated: bool = False) -> None:
+    """An accession number was made for the order: its owner is told, once; an answer that holds it is enough, but one
+    that was given before does not hold it."""
     found = orders.find_order(connection, order.placer, order.filler)
-    unless = "accepted" if order.control in _ORDERS else ""
+    unless = "accepted" if order.control in _ORDERS and not repeated else ""
     if len(found) == 1:
         _tell(connection, found[0], "numbered", "", context, unless=unless)
 
@@ -149,8 +162,17 @@ def _granted(connection: Connection, row: OrderRow, control: str) -> bool:
 
 
 def _tell(
-    connection: Connection, order: OrderRow, event: str, answers: str, context: Context, *, unless: str = ""
+    connection: Connection,
+    order: OrderRow,
+    event: str,
+    answers: str,
+    context: Context,
+    *,
+    unless: str = "",
+    settled: tuple[str, ...] = (),
 ) -> None:
+    """Enqueue it for each destination that wants it, but `unless` it is told another thing, or was told a `settled`
+    one."""
     at, subject = context.clock.now(), f"order:{order.id}"
     facts = b""
     for destination in context.settings.hl7.destination:
@@ -159,6 +181,8 @@ def _tell(
         if destination.placers and (order.placer is None or order.placer.issuer not in destination.placers):
             continue
         told = [word.partition("#")[0] for word in outbound.events_of(connection, destination.name, subject)]
+        if not set(settled).isdisjoint(told):
+            continue
         if event in PROGRESS and next((word for word in reversed(told) if word in PROGRESS), "") == event:
             continue
         facts = facts or _facts(connection, order, event, answers, at, context.settings.defaults.patient_issuer)

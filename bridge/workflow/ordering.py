@@ -46,7 +46,8 @@ def take_order(
     if action is None:
         raise BadValue("order control is not in table 0119", where="ORC-1")
     if action is Action.NOTHING:
-        notifying.answer_request(connection, order, message_id, False, context)
+        if again is None or again.unheard:
+            notifying.answer_request(connection, order, message_id, False, context)
         return Result(warnings=[f"order control {order.control} asks for no change"], changed=False)
     found = _find(connection, order)
     if len(found) > 1:
@@ -65,10 +66,11 @@ def take_order(
     else:
         result = _create(connection, order, event, action, whose.patient_id, message_id, who, context)
     result.warnings += [*warnings, *whose.warnings]
+    repeated = again is not None and known is not None and again.spoke_of(known)
     if not order.further:  # one message, one answer
-        notifying.answer_request(connection, order, message_id, result.changed, context)
+        notifying.answer_request(connection, order, message_id, result.changed, context, repeated=repeated)
     if filling.ACCESSION in result.warnings:
-        notifying.tell_numbered(connection, order, context)
+        notifying.tell_numbered(connection, order, context, repeated=repeated)
     if result.changed:  # what came before its order finds it now
         appointing.order_came(connection, order, context)
         reporting.order_came(connection, order, context)

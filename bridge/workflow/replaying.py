@@ -1,7 +1,8 @@
 """Stored messages run again: through today's mapping and workflow, as at first, after what ailed them was mended.
 
-A replay changes what the bridge holds, never what its sender was told. A dry run does the whole of it and takes it
-back, so that what it prints is what would be.
+A replay changes what the bridge holds, never what its sender was told: the acknowledgement stays, and an answer that
+the placer has is not given again. One that it never got, for nothing of its order was taken, is given. A dry run does
+the whole of it and takes it back, so that what it prints is what would be.
 """
 
 from __future__ import annotations

@@ -14,12 +14,14 @@ from bridge.config.hl7 import Event
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Reading
+from bridge.domain.order import OrderRequest, StepRequest
 from bridge.domain.performed import ScheduledReference
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, MissingField
 from bridge.store import orders, outbound
 from bridge.store.outbound import OutboundRow, OutboundState
 from bridge.workflow import notifying
 from bridge.workflow.notifying import OutQueue, Telling, drop_outbound, read_telling, send_again
+from bridge.workflow.replaying import Replaying
 from tests.unit.workflow.house import House, at, ct_step, order
 
 EVERYTHING = frozenset(get_args(Event))
@@ -182,6 +184,48 @@ def test_a_resent_order_is_not_answered_twice(build: Build) -> None:
     for _ in range(2):
         house.send(Reading(orders=(order(),)), raw=b"the same", control="M1")
     assert told(house) == ["accepted"]
+
+
+UNKNOWN = order(steps=(StepRequest(modality_sent="ROE"),))
+
+
+def replay(house: House, *of_it: OrderRequest) -> None:
+    Replaying(house.context, lambda envelope: Reading(orders=of_it)).replay(1, "cli:a", dry_run=False)
+
+
+def test_a_replay_answers_no_second_time(build: Build) -> None:
+    house = telling_house(build)
+    house.order(UNKNOWN)
+    replay(house, UNKNOWN)
+    replay(house, order())
+    assert told(house) == ["accepted"]
+
+
+def test_a_refused_order_gets_its_first_answer_when_its_replay_takes_it(build: Build) -> None:
+    house = telling_house(build)
+    house.send(Reading(refusal=MissingField("no patient", where="PID-3")))
+    replay(house, order())
+    assert told(house) == ["accepted"]
+
+
+def test_an_order_without_an_exam_gets_its_first_answer_when_its_replay_finds_one(build: Build) -> None:
+    house = telling_house(build)
+    house.order(order(steps=()))
+    assert told(house) == []
+    replay(house, order())
+    assert told(house) == ["accepted"]
+
+
+def test_of_two_orders_of_a_replay_only_the_one_that_was_parked_unanswered_is_answered(build: Build) -> None:
+    house = telling_house(build)
+    house.order(order(placer="P1", filler="F1"))
+    house.order(order(placer="P2", filler="F2", accession="A2", uid="1.2.4"))
+    both = order(placer="P3", accession="A3", uid="1.2.5"), order(placer="P2", filler="F1", accession="A1")
+    house.order(*both)
+    fixed = order(placer="P4", filler="F4", accession="A4", uid="1.2.6")
+    Replaying(house.context, lambda envelope: Reading(orders=(both[0], fixed))).replay(3, "cli:a", dry_run=False)
+    of_last = [row.subject for row in house.rows("outbound_message")][2:]
+    assert of_last == ["order:3", "order:4"]
 
 
 def test_a_cancel_request_is_granted_while_nothing_is_performed(build: Build) -> None:
