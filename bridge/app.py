@@ -174,13 +174,13 @@ class DicomRole:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        table = load_mappings(process.settings).transliteration
         services = _DicomServices(
-            WorklistDesk(process.context),
+            WorklistDesk(process.context, table.plain),
             PerformedSteps(process.context),
             Acquiring(process.context),
             lambda: process.ending.ask(STORE_BROKEN),
         )
-        table = load_mappings(process.settings).transliteration
         self._server = DicomServer(process.settings, services, process.clock, table)
         self._beat = _heart(process, self.name)
 

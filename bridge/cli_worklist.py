@@ -187,7 +187,7 @@ def _asking(
     peer = settings.dicom.peer_of(title)
     asked = Asked(settings, peer, identifier, keys_of(identifier, settings.issuers), table)
     with opened(settings) as database:
-        yield WorklistDesk(Context(database, settings, clock)), asked
+        yield WorklistDesk(Context(database, settings, clock), table.plain), asked
 
 
 def _over_limit(desk: WorklistDesk, asked: Asked) -> bool:

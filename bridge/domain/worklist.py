@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import lru_cache
+from typing import TypeAlias
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName, folded
 from bridge.domain.told import told
+
+Spell: TypeAlias = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +226,25 @@ def when_matches(date_key: str, time_key: str, date: str, time: str) -> bool:
     )
 
 
-def matches(keys: WorklistKeys, entry: WorklistEntry) -> bool:
+def matches(keys: WorklistKeys, entry: WorklistEntry, spell: Spell = str) -> bool:
     """Whether the entry satisfies every key at once (PS3.4 K.4.1.1, C.2.2.2)."""
-    return all(fits(keys, entry) for _, fits in _asked(keys))
+    return next(failing(keys, entry, spell), None) is None
 
 
-def failing(keys: WorklistKeys, entry: WorklistEntry) -> Iterator[str]:
-    """The keys, by their names in `WorklistKeys`, that the entry does not satisfy; date and time are one."""
-    return (name for name, fits in _asked(keys) if not fits(keys, entry))
+def failing(keys: WorklistKeys, entry: WorklistEntry, spell: Spell = str) -> Iterator[str]:
+    """The keys, by their names in `WorklistKeys`, that the entry does not satisfy; date and time are one.
+
+    `spell` writes a name as devices that lack its letters are told it: who is shown as Ivanov is found as Ivanov.
+    """
+    for name, fits in _asked(keys):
+        if not fits(keys, entry) and not (name in _NAMES and _spelt_matches(getattr(keys, name), entry, name, spell)):
+            yield name
+
+
+def _spelt_matches(key: str, entry: WorklistEntry, name: str, spell: Spell) -> bool:
+    stored: PersonName = getattr(entry, name)
+    spelt = stored.alphabetic if stored.alphabetic.isascii() else spell(stored.alphabetic)
+    return spelt != stored.alphabetic and name_matches(key, PersonName(spelt))
 
 
 def _stations(keys: WorklistKeys, entry: WorklistEntry) -> bool:
@@ -264,6 +278,8 @@ _CHECKS: tuple[tuple[str, Callable[[WorklistKeys, WorklistEntry], bool]], ...] =
     ("requesting_physician", lambda k, e: name_matches(k.requesting_physician, e.requesting_physician)),
     ("performing_physician", lambda k, e: name_matches(k.performing_physician, e.performing_physician)),
 )
+
+_NAMES = frozenset({"patient_name", "referring_physician", "requesting_physician", "performing_physician"})
 
 
 @lru_cache(maxsize=64)

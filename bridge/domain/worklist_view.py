@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
-from bridge.domain.worklist import WorklistEntry, WorklistKeys, failing
+from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys, failing
 
 WITHDRAWN = frozenset({OrderStatus.HD, OrderStatus.CA, OrderStatus.DC})
 """Orders on hold or given up: none of their steps is shown, whatever the step says."""
@@ -55,7 +55,9 @@ def hidden(view: View, entry: WorklistEntry) -> Iterator[Reason]:
         yield Reason("station", ", ".join(entry.station_ae_titles))
 
 
-def reasons(view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Standing) -> Iterator[Reason]:
+def reasons(
+    view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Standing, spell: Spell = str
+) -> Iterator[Reason]:
     """All that keeps a step from a device that asks by these keys, first what no query can change. None: shown."""
     if standing.placeholder:
         yield Reason("placeholder")
@@ -64,5 +66,5 @@ def reasons(view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Stan
     if standing.parked:
         yield Reason("parked", standing.parked)
     yield from hidden(view, entry)
-    for name in failing(keys, entry):
+    for name in failing(keys, entry, spell):
         yield Reason("key", name)

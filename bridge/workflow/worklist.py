@@ -10,7 +10,7 @@ from bridge.config import DicomPeer
 from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import StepStatus
 from bridge.domain.told import is_alias
-from bridge.domain.worklist import WorklistEntry, WorklistKeys, matches, range_of
+from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys, matches, range_of
 from bridge.domain.worklist_view import Reason, View, hidden, reasons
 from bridge.errors import TooLarge
 from bridge.store import review, worklist
@@ -30,8 +30,10 @@ class Explained:
 
 
 class WorklistDesk:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, spell: Spell = str) -> None:
+        """`spell` writes a name as devices that lack its letters are told it."""
         self._context = context
+        self._spell = spell
         self._noted: set[tuple[str, str]] = set()
 
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
@@ -54,7 +56,7 @@ class WorklistDesk:
                 preferred_issuers=self._issuers(keys, peer),
                 zone=settings.site.zone,
             ):
-                if any(hidden(view, entry)) or not matches(keys, entry):
+                if any(hidden(view, entry)) or not matches(keys, entry, self._spell):
                     continue
                 if len(found) >= settings.worklist.limit:
                     raise TooLarge("more entries match than worklist.limit allows", where="worklist.limit")
@@ -71,7 +73,7 @@ class WorklistDesk:
                 preferred_issuers=self._issuers(keys, peer),
                 zone=self._context.settings.site.zone,
             )
-        return [Explained(entry, tuple(reasons(view, keys, entry, standing))) for entry, standing in steps]
+        return [Explained(entry, tuple(reasons(view, keys, entry, standing, self._spell))) for entry, standing in steps]
 
     def _view(self, peer: DicomPeer) -> View:
         settings = self._context.settings

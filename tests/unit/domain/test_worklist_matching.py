@@ -159,6 +159,33 @@ def test_folding_twice_changes_nothing(text: str) -> None:
     assert folded(folded(text)) == folded(text)
 
 
+SPELT = {"Иванов^Иван": "Ivanov^Ivan", "Müller^Jürgen": "Mueller^Juergen"}
+
+
+def spell(name: str) -> str:
+    return SPELT.get(name, name)
+
+
+@pytest.mark.parametrize(
+    ("key", "stored", "found"),
+    [
+        ("IVANOV*", "Иванов^Иван", True),
+        ("Иванов*", "Иванов^Иван", True),
+        ("PETROV*", "Иванов^Иван", False),
+        ("MUELLER*", "Müller^Jürgen", True),
+        ("MULLER*", "Müller^Jürgen", True),
+        ("IVANOV*", "", False),
+    ],
+)
+def test_a_name_is_found_as_a_device_that_lacks_its_letters_is_told_it(key: str, stored: str, found: bool) -> None:
+    assert matches(WorklistKeys(patient_name=key), entry(patient_name=PersonName(stored)), spell) is found
+
+
+def test_each_name_is_found_either_way_in_one_query() -> None:
+    shown = entry(patient_name=PersonName("Иванов^Иван"), requesting_physician=PersonName("Müller^Jürgen"))
+    assert matches(WorklistKeys(patient_name="IVANOV*", requesting_physician="MÜLLER*"), shown, spell)
+
+
 # -- dates and times ----------------------------------------------------------------------------------------------
 
 
