@@ -180,8 +180,6 @@ class DicomServer:
     def _on_message(self, event: Event) -> None:
         on_disk = receiving(event.assoc) is not None
         if on_disk and context_of(event.assoc, event.message.context_id) not in STORAGE:
-            # Another service would take it, and leave its file.
-            discard(event.assoc)
             self._end(event, "an object under the context of something else")
         self._end(event, self._meter.whole(event.assoc, on_disk))
 

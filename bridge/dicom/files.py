@@ -13,6 +13,7 @@ import re
 import shutil
 import struct
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -147,6 +148,8 @@ class Incoming:
     It is written by the thread that receives, which an exception would end: no status, no word, the file left. So the
     rest of the object is read and dropped, and whoever answers looks at `fault`. `look` raises when there is no room;
     it is asked at the beginning and after each `LOOK_BYTES`, since one object may be larger than what is left.
+
+    What was not committed goes with the last reference to it: pynetdicom drops requests of which nobody hears.
     """
 
     def __init__(self, path: Path, look: Callable[[], None]) -> None:
@@ -155,6 +158,7 @@ class Incoming:
         self._look = look
         self._unlooked = 0
         self._file: BinaryIO | None = None
+        weakref.finalize(self, _unlink, path)
         with self._noting():
             look()
             self._file = path.open("xb")
@@ -197,11 +201,15 @@ class Incoming:
     def _give_up(self, fault: BridgeError) -> None:
         self.fault = self.fault or fault
         file, self._file = self._file, None
-        with suppress(OSError):
-            Path(self.name).unlink(missing_ok=True)
+        _unlink(Path(self.name))
         with suppress(OSError):  # what lay in its buffer finds no room either
             if file is not None:
                 file.close()
+
+
+def _unlink(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def data_set_offset(head: bytes) -> int:

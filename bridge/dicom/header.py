@@ -75,6 +75,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _walked(path: Path, buffer: mmap.mmap) -> tuple[UID, dict[int, Place]]:
     offset = data_set_offset(buffer[: PREAMBLE + 16])
+    _no_file(buffer[offset : offset + PREAMBLE + 16])
     syntax = syntax_of(str(read_file_meta_info(path).get("TransferSyntaxUID", "")))
     return syntax, walk(buffer, offset, syntax)
 
@@ -97,11 +98,21 @@ def read_index(source: Path | bytes, transfer_syntax: str) -> tuple[Dataset, UID
     """The elements that index an object, and its transfer syntax: the file's own, or the one given with bytes."""
     if isinstance(source, bytes):
         syntax = syntax_of(transfer_syntax)
+        _no_file(source[: PREAMBLE + 16])
         return _parse(_indexing(source, walk(source, 0, syntax)), syntax), syntax
     with _readable(source), mapped(source) as buffer:
         syntax, places = _walked(source, buffer)
         encoded = _indexing(buffer, places)
     return _parse(encoded, syntax), syntax
+
+
+def _no_file(head: bytes) -> None:
+    """A whole file sent as a data set reads as a data set that begins with a preamble of anything: refused."""
+    try:
+        data_set_offset(head)
+    except NotReadable:
+        return
+    raise NotReadable("a file where a data set belongs")
 
 
 def _indexing(buffer: bytes | mmap.mmap, places: dict[int, Place]) -> bytes:

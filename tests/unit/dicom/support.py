@@ -6,10 +6,10 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -195,10 +195,15 @@ def serving(tmp_path: Path, services: FakeServices, **dicom: Any) -> Iterator[Di
         server.stop()
 
 
+class Listening(Protocol):
+    """Our listener, in this process or in another."""
+
+    @property
+    def port(self) -> int: ...
+
+
 @contextmanager
-def associated(
-    server: DicomServer, *contexts: Any, title: str = "CT1", called: str = "BRIDGE"
-) -> Iterator[Association]:
+def associated(server: Listening, *contexts: Any, title: str = "CT1", called: str = "BRIDGE") -> Iterator[Association]:
     """An association with contexts of (SOP class, transfer syntax or list of them)."""
     scu = AE(ae_title=title)
     for sop_class, syntax in contexts:
@@ -278,6 +283,21 @@ def sends(association: Association, pdus: Iterable[bytes], seconds: float = 5) -
     while association.is_established and time.monotonic() < until:
         time.sleep(0.02)
     return not association.is_established
+
+
+def answer(association: Association, *pdus: bytes) -> int | None:
+    """The status that raw PDUs are answered with; None when the association ended instead."""
+    association._reactor_checkpoint.clear()
+    wrapped: Any = association.dul.socket
+    with suppress(OSError, AttributeError):
+        for one in pdus:
+            wrapped.socket.sendall(one)
+    until = time.monotonic() + 60
+    while association.dul.is_alive() and association.dimse.peek_msg()[1] is None and time.monotonic() < until:
+        time.sleep(0.002)
+    _, said = association.dimse.get_msg()
+    association._reactor_checkpoint.set()
+    return None if said is None else int(said.Status)
 
 
 def files_under(server: DicomServer) -> list[str]:
