@@ -20,6 +20,7 @@ from bridge.cli_common import PlainGroup, feed_of, opened
 from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
 from bridge.cli_outbound import outbound
+from bridge.cli_performed import performed
 from bridge.cli_publications import publications
 from bridge.cli_review import review
 from bridge.cli_shadow import load, shadow
@@ -254,7 +255,8 @@ def _progress(step: str, done: int, total: int) -> None:
 def _add_commands() -> None:
     from bridge.sandbox.cli import sandbox
 
-    for command in (sandbox, messages, alarms, review, outbound, publications, audit, mappings, shadow, load, worklist):
+    looks = (messages, alarms, review, outbound, performed, publications, audit, mappings, shadow, load, worklist)
+    for command in (sandbox, *looks):
         main.add_command(command)
 
 

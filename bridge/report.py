@@ -120,6 +120,7 @@ ALARMS = {
     "publication-old": "the EHR lacks studies",
     "publication-dead": "publications were given up",
     "disk-low": "little free disk",
+    "performed-open": "a device has begun an exam and not ended it",
     "role-silent": "a role is not heard of",
 }
 

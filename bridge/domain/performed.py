@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from bridge.domain.coding import Code
@@ -57,6 +58,17 @@ class PerformedStep:
     instances: tuple[ListedInstance, ...] = ()
     patient_id: str = ""
     patient_issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStep:
+    """A performed step IN PROGRESS. `last_at`: the last word of its device, by MPPS or by an image of its study."""
+
+    sop_instance_uid: str
+    calling_ae_title: str
+    modality: str
+    created_at: datetime
+    last_at: datetime
 
 
 def created(status: str) -> PerformedStatus:

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
-from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
+from bridge.domain.performed import OpenStep, PerformedStatus, PerformedStep, ScheduledReference
 from bridge.store.change import change_row
 from bridge.store.connection import Connection, Prepared
-from bridge.store.schema import instance, performed_instance, performed_procedure_step, performed_reference
+from bridge.store.schema import instance, performed_instance, performed_procedure_step, performed_reference, study
 from bridge.store.upsert import insert_new
 
 _pps = performed_procedure_step
@@ -27,6 +27,21 @@ _OF_STUDY = Prepared(
     .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
     .where(performed_reference.c.study_instance_uid == bindparam("uid"))
     .distinct()
+)
+_OPEN = Prepared(
+    select(
+        _pps.c.id,
+        _pps.c.sop_instance_uid,
+        _pps.c.calling_ae_title,
+        _pps.c.modality,
+        _pps.c.created_at,
+        _pps.c.updated_at,
+        func.max(study.c.last_received_at).label("image_at"),
+    )
+    .outerjoin(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
+    .outerjoin(study, study.c.study_instance_uid == performed_reference.c.study_instance_uid)
+    .where(_pps.c.status == PerformedStatus.IN_PROGRESS)
+    .group_by(_pps.c.id)
 )
 _INSTANCE_INSERT = Prepared(insert(performed_instance))
 _INSTANCES_DELETE = Prepared(delete(performed_instance).where(performed_instance.c.performed_step_id == bindparam("p")))
@@ -154,6 +169,26 @@ def references_of(connection: Connection, performed_id: int) -> list[Any]:
 
 def performed_of_study(connection: Connection, study_instance_uid: str) -> list[Any]:
     return list(connection.execute(_OF_STUDY, {"uid": study_instance_uid}))
+
+
+def end_performed(connection: Connection, performed_id: int, status: PerformedStatus, at: datetime) -> None:
+    """A person ends what its device will not end; what the device told stays as it told it."""
+    change_row(connection, _pps, performed_id, {"status": status, "updated_at": at})
+
+
+def open_steps(connection: Connection) -> list[OpenStep]:
+    """Those in progress, the one that was silent longest first."""
+    found = [
+        OpenStep(
+            row.sop_instance_uid,
+            row.calling_ae_title,
+            row.modality,
+            row.created_at,
+            max(row.updated_at, row.image_at or row.updated_at),
+        )
+        for row in connection.execute(_OPEN)
+    ]
+    return sorted(found, key=lambda step: step.last_at)
 
 
 def missing_of_study(connection: Connection, study_instance_uid: str) -> dict[PerformedStatus, int]:

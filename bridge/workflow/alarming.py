@@ -38,6 +38,7 @@ class Kind(StrEnum):
     OUTBOUND_OLD = "outbound-old"
     PUBLICATION_OLD = "publication-old"
     PUBLICATION_DEAD = "publication-dead"
+    PERFORMED_OPEN = "performed-open"
     DISK_LOW = "disk-low"
     ROLE_SILENT = "role-silent"
 
@@ -111,6 +112,7 @@ def findings(
         age = _minutes(facts.at, queue.oldest) if queue.oldest else 0
         yield _over(Kind.OUTBOUND_OLD, queue.destination, age, settings.outbound_minutes, "min")
     yield from _publications(facts, settings)
+    yield from _performed(facts, settings)
     yield _room("archive", facts.free_bytes, settings)
     if facts.database_free_bytes is not None:
         yield _room("database", facts.database_free_bytes, settings)
@@ -168,6 +170,15 @@ def _publications(facts: Facts, settings: Alarms) -> Iterator[Finding]:
     for connection, since in oldest.items():
         age = _minutes(facts.at, since)
         yield _over(Kind.PUBLICATION_OLD, connection, age, settings.publication_minutes, "min")
+
+
+def _performed(facts: Facts, settings: Alarms) -> Iterator[Finding]:
+    """By device: an exam that was begun and is neither ended nor heard of keeps its order in progress for ever."""
+    silent: dict[str, datetime] = {}
+    for step in facts.open_steps:
+        silent[step.calling_ae_title] = min(step.last_at, silent.get(step.calling_ae_title, step.last_at))
+    for device, since in silent.items():
+        yield _over(Kind.PERFORMED_OPEN, device, _minutes(facts.at, since) / 60, settings.performed_hours, "h")
 
 
 def _over(kind: Kind, subject: str, value: float, limit: float, unit: str) -> Finding:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.config import Settings
-from bridge.store import alarms, outbound, studies
+from bridge.domain.performed import OpenStep
+from bridge.store import alarms, outbound, performed, studies
 from bridge.store.alarms import FeedFacts, Owed, Waiting
 from bridge.store.outbound import QueueState
 from bridge.workflow.context import Context
@@ -31,6 +32,7 @@ class Facts:
     roles: dict[str, datetime]
     free_bytes: int
     database_free_bytes: int | None = None
+    open_steps: tuple[OpenStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def read_facts(context: Context) -> Facts:
             roles=alarms.role_beats(connection),
             free_bytes=shutil.disk_usage(settings.archive).free,
             database_free_bytes=_database_free(settings),
+            open_steps=tuple(performed.open_steps(connection)),
         )
 
 

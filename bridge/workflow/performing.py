@@ -9,7 +9,7 @@ from typing import Any
 from bridge.domain.coding import Code
 from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
 from bridge.domain.order import StepStatus
-from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference, waits_again
+from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference, changed, waits_again
 from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, orders, performed, review
 from bridge.store.db import Connection
@@ -32,6 +32,23 @@ class PerformedSteps:
     def take_set(self, sop_instance_uid: str, read: Read, calling_ae: str) -> None:
         """N-SET. Raises `NotFound`, `StateConflict` when final, or what `read` raises."""
         self._context.database.write(lambda c: self._set(c, sop_instance_uid, read, calling_ae))
+
+    def finish(self, sop_instance_uid: str, status: PerformedStatus, who: str, reason: str) -> None:
+        """A person ends a step that its device will not end (PS3.4 F.7.2.2: the SCP may). Raises `NotFound`,
+        `StateConflict` when it has ended."""
+        self._context.database.write(lambda c: self._finish(c, sop_instance_uid, status, who, reason))
+
+    def _finish(self, connection: Connection, uid: str, status: PerformedStatus, who: str, reason: str) -> None:
+        at, row = self._context.clock.now(), performed.find_performed(connection, uid)
+        if row is None:
+            raise NotFound("no such performed procedure step", where="UID")
+        performed.end_performed(connection, row.id, changed(PerformedStatus(row.status), status), at)
+        details = {"reason": reason}
+        subject = f"performed:{row.id}"
+        audit.write_audit(
+            connection, at=at, who=who, action="mpps-finished", subject=subject, outcome=status, details=details
+        )
+        follow(connection, row.id, self._context)
 
     def _create(self, connection: Connection, step: PerformedStep, attributes: dict[str, Any], ae: str) -> None:
         at = self._context.clock.now()

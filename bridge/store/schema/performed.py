@@ -12,7 +12,7 @@ performed_procedure_step = Table(
     metadata,
     row_id(),
     Column("sop_instance_uid", String, nullable=False, unique=True),  # a repeated N-CREATE is 0111, not a second step
-    Column("status", String, nullable=False),
+    Column("status", String, nullable=False, index=True),  # those in progress are few, and looked at all day
     Column("attributes", Json, nullable=False),
     text_column("calling_ae_title"),
     text_column("station_ae_title"),
