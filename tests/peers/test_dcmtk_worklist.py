@@ -101,6 +101,73 @@ def test_a_step_sequence_without_an_item_comes_whole(server: DicomServer, answer
     assert found.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID == "S1"
 
 
+DATE, TIME = f"{STEP}ScheduledProcedureStepStartDate", f"{STEP}ScheduledProcedureStepStartTime"
+KINDS = [
+    # single values
+    ("PatientID=P3", "A3"),
+    ("PatientID=p3", ""),
+    ("RequestedProcedureID=RP1", "A1 A2 A3"),
+    (f"{STEP}ScheduledProcedureStepID=S2", "A2"),
+    (f"{STEP}ScheduledProcedureStepStatus=SCHEDULED", "A1 A2 A3"),
+    (f"{STEP}ScheduledStationAETitle=MR1", "A2"),
+    (f"{STEP}Modality=CT", "A1 A2 A3"),
+    (f"{STEP}Modality=MR", ""),
+    ("PatientBirthDate=19700102", "A1 A2 A3"),
+    ("PatientSex=M", ""),
+    ("IssuerOfPatientID=HOSP", "A1 A2 A3"),
+    # wild cards
+    ("AccessionNumber=A?", "A1 A2 A3"),
+    ("PatientID=?3", "A3"),
+    ("PatientID=*", "A1 A2 A3"),
+    ("PatientID=**", "A1 A2 A3"),
+    (f"{STEP}ScheduledStationAETitle=?R*", "A2"),
+    (f"{STEP}ScheduledProcedureStepDescription=HEAD*", "A1 A2 A3"),
+    # names
+    ("PatientName=muller*", "A3"),
+    ("PatientName=DOE^*", "A1 A2"),
+    ("PatientName=*^*", "A1 A2 A3"),
+    ("PatientName=DOE^JANE^Q^^", "A1 A2"),
+    ("PatientName==*", "A1 A2 A3"),
+    ("RequestingPhysician=galen*", "A1 A2 A3"),
+    (f"{STEP}ScheduledPerformingPhysicianName=GALEN*", ""),
+    # ranges, and the combined one
+    (f"{DATE}=20250302-", "A2 A3"),
+    (f"{DATE}=-20250301", "A1"),
+    (f"{DATE}=2025.03.02", "A2 A3"),
+    (f"{DATE}=*", "A1 A2 A3"),
+    (f"{TIME}=0900-1030", "A1 A2"),
+    (f"{TIME}=1900", "A3"),
+    (f"{DATE}=20250301-20250302 {TIME}=1000-0930", "A1 A2"),
+    # lists of UIDs
+    ("StudyInstanceUID=1.2.3.1", "A1 A2 A3"),
+    ("StudyInstanceUID=1.2.9\\1.2.3.1", "A1 A2 A3"),
+    ("StudyInstanceUID=1.2.9\\1.2.8", ""),
+    # sequences
+    ("RequestedProcedureCodeSequence", "A1 A2 A3"),
+    (f"{STEP}ScheduledProtocolCodeSequence", "A1 A2 A3"),
+]
+
+
+@pytest.mark.parametrize(("asked", "found"), KINDS, ids=[asked.replace(STEP, "> ") for asked, _ in KINDS])
+def test_a_key_of_each_kind(server: DicomServer, answers: Path, asked: str, found: str) -> None:
+    names = () if "AccessionNumber" in asked else ("AccessionNumber",)
+    assert accessions(findscu(server, answers, *keys(*asked.split(" "), *names))) == found.split()
+
+
+@pytest.mark.parametrize(
+    ("asked", "tag"),
+    [(f"{DATE}=-", "(0040,0002)"), (f"{TIME}=2500", "(0040,0003)"), (f"PatientID={'9' * 257}", "(0010,0020)")],
+    ids=["date", "time", "length"],
+)
+def test_a_key_that_cannot_be_meant_is_refused_by_its_tag(server: DicomServer, asked: str, tag: str) -> None:
+    command = [need("findscu"), "-d", "-W", "-aet", "CT1", "-aec", "BRIDGE", "-k", asked]
+    done = subprocess.run(
+        [*command, "127.0.0.1", str(server.port)], capture_output=True, timeout=30, check=False, text=True
+    )
+    assert re.search(r"DIMSE Status +: 0xa900", done.stdout + done.stderr)
+    assert tag in done.stdout + done.stderr
+
+
 def test_unknown_private_and_group_length_elements_are_ignored(
     server: DicomServer, answers: Path, tmp_path: Path
 ) -> None:
