@@ -28,6 +28,7 @@ _OPEN = Prepared(
         _order.c.patient_class,
         _order.c.patient_location,
         _order.c.referring_physician,
+        _order.c.visit_times,
         _order.c.allergies,
     )
     .where(_order.c.patient_id == bindparam("p"), ~one_of(_order.c.status, sorted(ENDED)))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from bridge.domain.folding import DEVICE, NOTHING_SAID, Folded, OrderEvent, OrderState, advance, fold, key_of
 from bridge.domain.order import OrderRequest, OrderStatus, order_of
 from bridge.domain.patient import PatientData
+from bridge.domain.visit import times_of
 from bridge.store import orders
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
@@ -31,6 +32,8 @@ class Said:
     late: bool
     news: bool
     request: OrderRequest
+    visit_times: dict[str, datetime]
+    """When what `request` tells of the visit was told."""
 
 
 class Again:
@@ -121,7 +124,7 @@ def say(
     late = any(event.key < key_of(k.happened_at, k.sent_at, k.control, k.control_id) for k in later)
     if not late and row.state is not None and was is None:
         after, reordered = advance(row.state, event.control, event.status)
-        return Said(row.state, after, reordered, False, True, request)
+        return Said(row.state, after, reordered, False, True, request, times_of([event]))
     known = events_of(connection, row.id)
     before, folded = fold(known), fold([*known, event])
     if late:
@@ -135,7 +138,8 @@ def say(
         )
     reordered = folded.reordered > (was or before).reordered
     news = not late or was is not None or folded != before
-    return Said(before.state, folded.state, reordered, late, news, request)
+    times = times_of([*known, event] if late else [event])
+    return Said(before.state, folded.state, reordered, late, news, request, times)
 
 
 def events_of(connection: Connection, order_id: int) -> list[OrderEvent]:

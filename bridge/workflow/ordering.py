@@ -12,6 +12,7 @@ from bridge.domain.lifecycle import ENDED, ERROR, GIVEN_UP, STEP_OF_ORDER, VISIB
 from bridge.domain.message import UNKNOWN_END, UNKNOWN_ORDER
 from bridge.domain.order import OrderRequest, OrderStatus, StepStatus, left
 from bridge.domain.patient import PatientData
+from bridge.domain.visit import latest, outdated, times_of, without
 from bridge.errors import BadValue, MissingField, StateConflict
 from bridge.store import audit, orders, patients, review, studies
 from bridge.store.db import Connection
@@ -143,6 +144,7 @@ def _create(
             "status": status,
             "placeholder": not state.created,
             "fold": orders.kept_state(state),
+            "visit_times": times_of([event]),
             "event_at": order.event_time,
             "created_at": at,
             "updated_at": at,
@@ -200,6 +202,7 @@ def _change(
         result.warnings.append(filling.REPLACED)
     if order.control == "NW" and said.before.created and not said.reordered and not order.further:
         result.warnings.append("the order is known: taken as a change")
+    visit = without(order.visit, outdated(said.visit_times, row.visit_times))  # ADT has told of it since
     # Empty keeps (HL7 v2.5.1 2.5.3), also for what decides on the procedure and its steps.
     order = replace(
         order,
@@ -207,7 +210,7 @@ def _change(
         filler=order.filler or row.filler,
         accession=order.accession or row.accession,
         department=order.department or row.department,
-        visit=replace(order.visit, patient_class=order.visit.patient_class or row.patient_class),
+        visit=replace(visit, patient_class=visit.patient_class or row.patient_class),
     )
     values: dict[str, Any] = {
         **_changes({**_numbers(order), **_order_values(order)}),
@@ -215,6 +218,7 @@ def _change(
         "status": status,
         "placeholder": not said.after.created,
         "fold": orders.kept_state(said.after),
+        "visit_times": latest(said.visit_times, row.visit_times),
         "updated_at": at,
     }
     if order.allergies:

@@ -15,6 +15,7 @@ from bridge.domain.lifecycle import newer
 from bridge.domain.matching import Rule
 from bridge.domain.order import OrderStatus, StepStatus, left
 from bridge.domain.patient import PatientEvent, Visit
+from bridge.domain.visit import Times, outdated, told_of, without
 from bridge.errors import MissingField
 from bridge.store import links, orders, review, studies, visits
 from bridge.store.db import Connection
@@ -45,12 +46,19 @@ def take_visit(connection: Connection, event: PatientEvent, patient_id: int, con
     warnings: list[str] = []
     changed = False
     named: list[int] = []
+    # Nobody tells of what is still to come: a clock that runs ahead must not make all others look old.
+    occurred = min(event.occurred or at, at)
     for order in visits.open_orders(connection, patient_id):
-        told = {**_told(event, order), **_allergies(event, order)}
+        known = orders.visit_times(order)
+        visit = _newest(event.visit, occurred, order, known)
+        told = {**_told(event, visit, order), **_allergies(event, order)}
         new = {k: v for k, v in told.items() if getattr(order, k) != v}
+        times = {**known, **dict.fromkeys(told_of(visit).keys() & told.keys(), occurred)}
         if new:
-            orders.change_order(connection, order.id, {**new, "updated_at": at})
+            orders.change_order(connection, order.id, {**new, "visit_times": times, "updated_at": at})
             changed = True
+        elif times != known:
+            orders.note_visit_times(connection, order.id, times)
         if "patient_class" in new:
             warnings += _place_again(connection, order, context)
         if _of(event.visit, order):
@@ -64,15 +72,29 @@ def take_visit(connection: Connection, event: PatientEvent, patient_id: int, con
     return warnings
 
 
-def _told(event: PatientEvent, order: Any) -> dict[str, Any]:
+def _newest(visit: Visit, occurred: datetime, order: Any, known: Times) -> Visit:
+    """The visit without what this order was told of later. Told of another class since, an order that names no visit
+    takes nothing: it was another visit then."""
+    told = told_of(visit)
+    old = outdated(dict.fromkeys(told, occurred), known)
+    if "patient_class" in old and visit.patient_class != order.patient_class and not _names_a_visit(order):
+        old = set(told)
+    return without(visit, old)
+
+
+def _names_a_visit(order: Any) -> bool:
+    return bool(order.admission_id or order.account_number)
+
+
+def _told(event: PatientEvent, visit: Visit, order: Any) -> dict[str, Any]:
     """What the visit tells this order.
 
     An order that names no visit gets none: the event may speak of another one, an old one perhaps, and with its number
     the order would follow it to another patient (A44, A45). It takes what is true of the patient now.
     """
-    if not order.admission_id and not order.account_number and event.event not in _ENDS:
-        return _values(replace(event.visit, admission=None, account=None))
-    return _values(event.visit) if _concerns(event, order) else {}
+    if not _names_a_visit(order) and event.event not in _ENDS:
+        return _values(replace(visit, admission=None, account=None))
+    return _values(visit) if _concerns(event, order) else {}
 
 
 def _allergies(event: PatientEvent, order: Any) -> dict[str, Any]:
@@ -108,11 +130,7 @@ def _named_by(folded: Folded) -> set[tuple[str, ...]]:
 
 
 def _values(visit: Visit) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "patient_class": visit.patient_class,
-        "patient_location": visit.location,
-        "referring_physician": visit.referring_physician.dicom,
-    }
+    told: dict[str, Any] = {**told_of(visit)}
     for names, number in (
         (("admission_id", "admission_issuer"), visit.admission),
         (("account_number", "account_issuer"), visit.account),
@@ -203,7 +221,7 @@ def move(
 
 def _left_behind(connection: Connection, from_patient: int, patient_id: int, at: datetime) -> list[str]:
     """Open orders that name no visit may be of the one that moves: nobody can tell but a person."""
-    if all(o.admission_id or o.account_number for o in visits.open_orders(connection, from_patient)):
+    if all(_names_a_visit(o) for o in visits.open_orders(connection, from_patient)):
         return []
     reason, details = "visit-moved-orders-stay", {"moved_to": patient_id}
     review.open_review(connection, "patient-identifiers", f"patient:{from_patient}", reason, at, details)

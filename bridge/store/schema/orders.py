@@ -48,6 +48,8 @@ imaging_order = Table(
     text_column("account_issuer"),
     text_column("patient_class"),
     text_column("patient_location"),
+    # When each of class, place and physician was told, by ADT or by an order message: older words change nothing.
+    Column("visit_times", Json),
     text_column("patient_state"),
     text_column("confidentiality"),  # PV1-16
     text_column("medical_alerts"),

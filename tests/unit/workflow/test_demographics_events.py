@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +25,8 @@ from tests.unit.workflow.house import CT1, JANE, JOHN, House, at, ct_step, order
 TEMP = Identifier("TMP7", "HOSP")
 V1, V2 = Identifier("V1", "HOSP"), Identifier("V2", "HOSP")
 A1, A2 = Identifier("ACCT1", "HOSP"), Identifier("ACCT2", "HOSP")
+
+ORDERS = itertools.count(10)
 
 
 def tell(house: House, event: str, who_is: Identifier = JANE, visit: Visit | None = None, **more: Any) -> Any:
@@ -148,6 +152,76 @@ def test_a_new_class_that_no_scanner_is_for_parks_the_step(build: Callable[..., 
     house = an_outpatient(build, OUT)
     becomes_inpatient(house)
     assert (house.worklist(), ("order-parked", "no-station") in house.reviews()) == ([], True)
+
+
+def test_an_old_word_on_another_visit_moves_no_order_to_other_scanners(build: Callable[..., House]) -> None:
+    house = build(station=(OUT, INSIDE))
+    house.order(order(visit=visiting(None, patient_class="I"), event_time=at(9)))
+    tell(house, "A08", visit=visiting(V2, patient_class="O", location="AMB"), occurred=at(6))
+    assert (house.worklist()[0].station_ae_titles, column(house, "patient_location")) == (("CTI",), [("",)])
+
+
+@pytest.mark.parametrize("wards", [("W1", "W2"), ("W2", "W1")])
+def test_of_two_transfers_the_later_one_holds_whichever_came_first(house: House, wards: tuple[str, str]) -> None:
+    house.order(order(visit=visiting(location="W0"), event_time=at(9)))
+    for ward in wards:
+        tell(house, "A02", visit=visiting(location=ward), occurred=at(10 if ward == "W1" else 11))
+    assert column(house, "patient_location") == [("W2",)]
+
+
+def test_a_transfer_of_before_an_update_changes_nothing_though_the_update_told_nothing_new(house: House) -> None:
+    house.order(order(visit=visiting(location="W1"), event_time=at(9)))
+    tell(house, "A08", visit=visiting(location="W1"), occurred=at(11))
+    tell(house, "A02", visit=visiting(location="W0"), occurred=at(10))
+    assert column(house, "patient_location") == [("W1",)]
+
+
+def test_an_event_dated_ahead_of_our_clock_does_not_hold_against_what_comes_after_it(house: House) -> None:
+    house.order(order(visit=visiting(location="W0"), event_time=at(9)))
+    tell(house, "A02", visit=visiting(location="W1"), occurred=at(23))
+    house.clock.advance(60)
+    tell(house, "A02", visit=visiting(location="W2"), occurred=house.clock.now())
+    assert column(house, "patient_location") == [("W2",)]
+
+
+def test_an_old_word_fills_what_nobody_told_of(house: House) -> None:
+    house.order(order(visit=visiting(patient_class="I"), event_time=at(9)))
+    tell(house, "A02", visit=visiting(patient_class="I", location="W1"), occurred=at(8))
+    assert column(house, "patient_location") == [("W1",)]
+
+
+def test_a_late_order_message_leaves_the_ward_that_the_patient_was_moved_to(house: House) -> None:
+    """Whatever the order of arrival, once the order is known when the transfer is told."""
+    new = order(visit=visiting(location="W0"), event_time=at(9))
+    changes = [order("XO", visit=visiting(None), event_time=at(hour)) for hour in (10, 12)]
+    for arrival in itertools.permutations((new, *changes, None)):
+        if arrival[0] is None:
+            continue
+        number = Identifier(f"P{next(ORDERS)}", "RIS")
+        for one in arrival:
+            if one is None:
+                tell(house, "A02", visit=visiting(location="W1"), occurred=at(11))
+            else:
+                house.order(
+                    replace(one, placer=number, accession=None, procedure=replace(one.procedure, study_instance_uid=""))
+                )
+    late = {row.placer_order_number: row.patient_location for row in house.rows("imaging_order")}
+    assert set(late.values()) == {"W1"}
+
+
+def test_a_newer_order_message_tells_the_ward(house: House) -> None:
+    house.order(order(visit=visiting(location="W0"), event_time=at(9)))
+    tell(house, "A02", visit=visiting(location="W1"), occurred=at(10))
+    house.order(order("XO", visit=visiting(location="W2"), event_time=at(11)))
+    assert column(house, "patient_location") == [("W2",)]
+
+
+def test_a_late_order_message_leaves_the_step_at_the_scanner_of_the_class_of_now(build: Callable[..., House]) -> None:
+    house = build(station=(OUT, INSIDE))
+    house.order(order("XO", visit=visiting(patient_class="O"), event_time=at(9, 30)))
+    tell(house, "A06", visit=visiting(patient_class="I"), occurred=at(11))
+    house.order(order(visit=visiting(patient_class="O"), event_time=at(9)))
+    assert (column(house, "patient_class"), house.worklist()[0].station_ae_titles) == ([("I",)], ("CTI",))
 
 
 def test_two_quotes_delete_place_and_physician_of_the_visits_orders(house: House) -> None:

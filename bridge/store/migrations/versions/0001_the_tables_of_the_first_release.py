@@ -276,6 +276,7 @@ def upgrade() -> None:
         sa.Column("account_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("patient_class", sa.String(), server_default="", nullable=False),
         sa.Column("patient_location", sa.String(), server_default="", nullable=False),
+        sa.Column("visit_times", bridge.store.types.Json(), nullable=True),
         sa.Column("patient_state", sa.String(), server_default="", nullable=False),
         sa.Column("confidentiality", sa.String(), server_default="", nullable=False),
         sa.Column("medical_alerts", sa.String(), server_default="", nullable=False),
