@@ -46,6 +46,7 @@ class OrderRow:
     patient_class: str
     state: OrderState | None
     """Of all events; None when they must be read."""
+    visit_times: dict[str, datetime]
 
 
 _ORDER_COLUMNS = (
@@ -65,6 +66,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.department,
     imaging_order.c.patient_class,
     imaging_order.c.fold,
+    imaging_order.c.visit_times,
 )
 _BY_NUMBERS = Prepared(
     select(*_ORDER_COLUMNS).where(
@@ -179,7 +181,13 @@ def _order(row: Any) -> OrderRow:
         row.department,
         row.patient_class,
         _state(row.fold),
+        visit_times(row),
     )
+
+
+def visit_times(row: Any) -> dict[str, datetime]:
+    """When class, place and physician of the order's visit were told (`domain/visit.py`)."""
+    return {name: datetime.fromisoformat(time) for name, time in (row.visit_times or {}).items()}
 
 
 def _state(kept: list[Any] | None) -> OrderState | None:
@@ -221,6 +229,11 @@ def add_order(connection: Connection, values: Mapping[str, Any]) -> int:
 
 def change_order(connection: Connection, order_id: int, values: Mapping[str, Any]) -> None:
     change_row(connection, imaging_order, order_id, values, new_version=True)
+
+
+def note_visit_times(connection: Connection, order_id: int, times: Mapping[str, datetime]) -> None:
+    """What was told is what is known already, only later: no scanner is shown anything else."""
+    change_row(connection, imaging_order, order_id, {"visit_times": times})
 
 
 def add_history(
