@@ -49,7 +49,8 @@ class DicomPeer(Section):
     """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says.
 
     `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
-    Whichever of the two a row leaves out is as in `[dicom]`.
+    Whichever of the two a row leaves out is as in `[dicom]`. `stations`: the titles whose steps are its own worklist,
+    () = its own title.
     """
 
     ae_title: AeTitle
@@ -60,6 +61,13 @@ class DicomPeer(Section):
     patient_issuer: str = ""
     accession_issuer: str = ""
     own_worklist_only: bool = False
+    stations: tuple[AeTitle, ...] = ()
+
+    @model_validator(mode="after")
+    def _stations_of_its_own(self) -> Self:
+        if self.stations and not self.own_worklist_only:
+            raise ValueError("stations says whose worklist is its own: it needs own_worklist_only = true")
+        return self
 
 
 class Dicom(Section):
@@ -105,6 +113,7 @@ class Dicom(Section):
             patient_issuer="",
             accession_issuer="",
             own_worklist_only=False,
+            stations=(),
         )
 
 

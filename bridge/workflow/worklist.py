@@ -79,7 +79,7 @@ class WorklistDesk:
         settings = self._context.settings
         today = self._context.clock.now().astimezone(settings.site.zone)
         return View(
-            stations=(peer.ae_title,) if peer.own_worklist_only else (),
+            stations=(peer.stations or (peer.ae_title,)) if peer.own_worklist_only else (),
             statuses=VISIBLE | {StepStatus.STARTED} if settings.worklist.show_started else VISIBLE,
             earliest=f"{today - timedelta(days=settings.worklist.age_days):%Y%m%d}",
         )

@@ -48,3 +48,19 @@ def test_a_key_of_a_patient_or_an_order_shows_no_other_stations_step(desk: Workl
 
 def test_a_device_without_the_rule_may_ask_for_any_station(desk: WorklistDesk) -> None:
     assert shown(desk, DicomPeer(ae_title="CT1"), "MR1") == ["A2"]
+
+
+def test_a_device_that_is_scheduled_under_another_title_has_that_ones_worklist(desk: WorklistDesk) -> None:
+    scu = DicomPeer(ae_title="CT1_SCU", own_worklist_only=True, stations=("CT1",))
+    assert (shown(desk, scu, ""), shown(desk, scu, "CT1"), shown(desk, scu, "MR1")) == (["A1"], ["A1"], [])
+
+
+def test_a_pool_of_scanners_sees_the_work_of_all(desk: WorklistDesk) -> None:
+    pool = DicomPeer(ae_title="CT9", own_worklist_only=True, stations=("CT1", "CT9", "MR1"))
+    assert shown(desk, pool, "*") == ["A1", "A2"]
+    assert shown(desk, pool, "C*") == ["A1"]
+
+
+def test_stations_without_the_rule_that_they_serve_are_a_fault() -> None:
+    with pytest.raises(ValueError, match="own_worklist_only"):
+        DicomPeer(ae_title="CT1", stations=("CT1",))
