@@ -65,7 +65,7 @@ class DicomServer:
         self._receiver = Receiver(self.archive, services.acquiring, settings.storage, settings.defaults, issuers)
         self._notes = Notes(services.worklist, services.acquiring, services.broken)
         self._finder = Finder(services.worklist, self._notes, issuers, table)
-        self._steps = Steps(services.performing, settings.defaults, issuers)
+        self._steps = Steps(services.performing, settings.defaults, issuers, table)
         self._meter = Meter(settings.storage.max_object_bytes + _SLACK, settings.dicom.max_message_bytes)
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -145,6 +145,7 @@ class DicomServer:
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_N_CREATE, self._on_create),
             (evt.EVT_N_SET, self._on_set),
+            (evt.EVT_N_GET, self._on_get),
         ]
 
     # Association
@@ -225,6 +226,17 @@ class DicomServer:
             return self._steps.change(event, operation.peer)
 
         return self._answer("n-set", event, change, status.step_status), None
+
+    def _on_get(self, event: Event) -> tuple[Dataset | int, Dataset | None]:
+        told: list[Dataset] = []
+
+        def tell(operation: _Operation) -> Dataset | int:
+            answer = self._steps.tell(event, operation.peer)
+            told.append(answer.attributes)
+            return answer.status
+
+        answered = self._answer("n-get", event, tell, status.step_status)
+        return answered, told[0] if told else None
 
     def _on_find(self, event: Event) -> Iterator[Answer]:
         with self._operation("c-find", event) as operation:

@@ -1,4 +1,4 @@
-"""The MPPS service: N-CREATE and N-SET between the wire and the workflow (PS3.4 F.7.2; RAD-6, RAD-7)."""
+"""The MPPS services: N-CREATE, N-SET and N-GET between the wire and the workflow (PS3.4 F.7.2, F.8; RAD-6, RAD-7)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from bridge import config
 from bridge import log as logs
 from bridge.config import DicomPeer
 from bridge.dicom import mpps, status
+from bridge.dicom.charset import settle
 from bridge.dicom.document import to_json
 from bridge.dicom.header import read_data_set
+from bridge.dicom.policy import MPPS, MPPS_RETRIEVE
 from bridge.dicom.services import PerformingService
 from bridge.domain.identity import Issuers
 from bridge.domain.performed import PerformedStatus, PerformedStep
-from bridge.errors import NotFound
+from bridge.errors import NotFound, Unsupported
+from bridge.mapping.transliteration import NONE, Transliteration
 from bridge.uids import new_uid
 
 log = logging.getLogger(__name__)
@@ -30,14 +33,23 @@ class Created(NamedTuple):
     attributes: list[Dataset]
 
 
+class Told(NamedTuple):
+    status: Dataset | int
+    attributes: Dataset
+
+
 class Steps:
-    def __init__(self, performing: PerformingService, defaults: config.Defaults, issuers: Issuers) -> None:
+    def __init__(
+        self, performing: PerformingService, defaults: config.Defaults, issuers: Issuers, table: Transliteration = NONE
+    ) -> None:
         self.performing = performing
+        self.table = table
         self.defaults = defaults
         self.issuers = issuers
 
     def create(self, event: Event, peer: DicomPeer) -> Created:
         """Take an N-CREATE; raises what is wrong with it."""
+        _of_the_class(event, MPPS)
         request: Any = event.request
         named = str(request.AffectedSOPInstanceUID or "").strip(" \0")
         uid = named or new_uid()
@@ -52,10 +64,9 @@ class Steps:
 
     def change(self, event: Event, peer: DicomPeer) -> Dataset | int:
         """Take an N-SET; 0107 when it held attributes that may not be set. Raises what is wrong with it."""
+        _of_the_class(event, MPPS)
         request: Any = event.request
-        uid = str(request.RequestedSOPInstanceUID or "").strip(" \0")
-        if not uid:
-            raise NotFound("no SOP Instance UID", where="(0000,1001)")
+        uid = _requested(request)
         asked = _attributes(request.ModificationList, event)
         defaults = self._defaults(peer)
         done: list[mpps.Change] = []
@@ -71,12 +82,37 @@ class Steps:
             return status.attributes_ignored(done[0].ignored)
         return status.SUCCESS
 
+    def tell(self, event: Event, peer: DicomPeer) -> Told:
+        """Answer an N-GET with the attributes asked for, all when none is named (F.8): 0001 when some are not there."""
+        _of_the_class(event, MPPS_RETRIEVE)
+        current, stored = self.performing.find(_requested(event.request))
+        # A person may have ended what its device did not.
+        known = stored | {mpps.STATUS: {"vr": "CS", "Value": [current.value]}}
+        asked = {f"{tag:08X}" for tag in event.attribute_identifiers} - {"00080005"}
+        chosen = {tag: known[tag] for tag in known if tag != "00080005" and (not asked or tag in asked)}
+        data = Dataset.from_json(chosen)
+        settle(data, peer.character_set, asked=False, utf8=peer.utf8, table=self.table)
+        return Told(status.attributes_missing() if asked - known.keys() else status.SUCCESS, data)
+
     def _defaults(self, peer: DicomPeer) -> mpps.Defaults:
         return mpps.Defaults(
             peer.patient_issuer or self.defaults.patient_issuer,
             peer.accession_issuer or self.defaults.accession_issuer,
             self.issuers,
         )
+
+
+def _of_the_class(event: Event, wanted: str) -> None:
+    """N-CREATE and N-SET are of the one class, N-GET is of the other (F.7.1, F.8.1)."""
+    if str(event.context.abstract_syntax) != wanted:
+        raise Unsupported("not an operation of this SOP class", where="(0000,0100)")
+
+
+def _requested(request: Any) -> str:
+    uid = str(request.RequestedSOPInstanceUID or "").strip(" \0")
+    if not uid:
+        raise NotFound("no SOP Instance UID", where="(0000,1001)")
+    return uid
 
 
 def _attributes(encoded: Any, event: Event) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from bridge.errors import ConfigurationError
 VERIFICATION = "1.2.840.10008.1.1"
 WORKLIST = "1.2.840.10008.5.1.4.31"
 MPPS = "1.2.840.10008.3.1.2.3.3"
+MPPS_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
 STORAGE = frozenset(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
-_OPERATION = {VERIFICATION: "echo", WORKLIST: "worklist", MPPS: "mpps"} | dict.fromkeys(STORAGE, "store")
+_OPERATION = {VERIFICATION: "echo", WORKLIST: "worklist", MPPS: "mpps", MPPS_RETRIEVE: "mpps"}
+_OPERATION |= dict.fromkeys(STORAGE, "store")
 # Little endian first: some old devices offer big endian before it and mean neither.
 _MESSAGE_SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
 
@@ -81,7 +83,9 @@ def in_place(request: Any, abstract_syntax: str) -> bool:
     What a peer may do was decided by contexts, but pynetdicom picks the service by the class that the command names.
     """
     named = getattr(request, "AffectedSOPClassUID", None) or getattr(request, "RequestedSOPClassUID", None)
-    return str(named or "").strip(" \0") == abstract_syntax
+    uid = str(named or "").strip(" \0")
+    # What is retrieved is of the other class: some name that one.
+    return uid == abstract_syntax or (uid, abstract_syntax) == (MPPS, MPPS_RETRIEVE)
 
 
 def _accepted(uid: str, proposed: list[str]) -> PresentationContext | None:

@@ -37,6 +37,10 @@ class PerformingService(Protocol):
         """Raises `NotFound`, `StateConflict` when final, and what `read` raises."""
         ...
 
+    def find(self, sop_instance_uid: str) -> tuple[PerformedStatus, dict[str, Any]]:
+        """The status of a step, and what its device told (DICOM JSON). Raises `NotFound`."""
+        ...
+
 
 class AcquiringService(Protocol):
     def take_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str) -> bool:

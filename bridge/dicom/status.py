@@ -16,6 +16,7 @@ SUCCESS = 0x0000
 PENDING = 0xFF00
 PENDING_WARNING = 0xFF01
 CANCEL = 0xFE00
+ATTRIBUTES_NOT_SUPPORTED = 0x0001
 ATTRIBUTE_LIST_ERROR = 0x0107
 MAY_NO_LONGER_BE_UPDATED = 0xA710
 NOT_AUTHORIZED = 0x0124
@@ -48,7 +49,7 @@ TABLE: dict[type[errors.BridgeError], Row] = {
     errors.RemoteUnavailable: Row(0xC001, 0xC000, 0x0110),
     errors.RemoteRefused: Row(0xC001, 0xC000, 0x0110),
 }
-STEP_CODES = {"duplicate": 0x0111, "missing-value": 0x0121, "bad-uid": 0x0117}
+STEP_CODES = {"duplicate": 0x0111, "missing-value": 0x0121, "bad-uid": 0x0117, "not-readable": 0x0110}
 """Finer words of `BridgeError.code` for the performed procedure step."""
 
 
@@ -93,6 +94,11 @@ def attributes_ignored(places: tuple[str, ...]) -> Dataset:
     answer = warning(ATTRIBUTE_LIST_ERROR, "not to be set, ignored: " + " ".join(places))
     answer.AttributeIdentifierList = [int(place[1:5] + place[6:10], 16) for place in places]
     return answer
+
+
+def attributes_missing() -> Dataset:
+    """0001: some attributes that were asked for are not there; the others are told (PS3.7 10.1.2.1.8)."""
+    return warning(ATTRIBUTES_NOT_SUPPORTED, "some requested attributes are not there")
 
 
 def warning(code: int, comment: str) -> Dataset:

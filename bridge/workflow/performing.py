@@ -33,6 +33,14 @@ class PerformedSteps:
         """N-SET. Raises `NotFound`, `StateConflict` when final, or what `read` raises."""
         self._context.database.write(lambda c: self._set(c, sop_instance_uid, read, calling_ae))
 
+    def find(self, sop_instance_uid: str) -> tuple[PerformedStatus, dict[str, Any]]:
+        """What a device told of a step, and how it stands. Raises `NotFound`."""
+        with self._context.database.read() as connection:
+            row = performed.find_performed(connection, sop_instance_uid)
+        if row is None:
+            raise NotFound("no such performed procedure step", where="(0000,1001)")
+        return PerformedStatus(row.status), row.attributes
+
     def finish(self, sop_instance_uid: str, status: PerformedStatus, who: str, reason: str) -> None:
         """A person ends a step that its device will not end (PS3.4 F.7.2.2: the SCP may). Raises `NotFound`,
         `StateConflict` when it has ended."""

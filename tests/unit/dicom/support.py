@@ -126,6 +126,12 @@ class FakePerforming:
         step, attributes = self.steps[sop_instance_uid]
         self.steps[sop_instance_uid] = read(PerformedStatus(step.status), attributes)
 
+    def find(self, sop_instance_uid: str) -> tuple[PerformedStatus, dict[str, Any]]:
+        if sop_instance_uid not in self.steps:
+            raise NotFound("no such step")
+        step, attributes = self.steps[sop_instance_uid]
+        return step.status, attributes
+
 
 @dataclass
 class FakeAcquiring:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from bridge.cli import main
 from bridge.config import Alarms
 from bridge.domain.order import OrderStatus
-from bridge.domain.performed import PerformedStatus, ScheduledReference
+from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import NotFound, StateConflict
 from bridge.store import alarms
 from bridge.store.performed import open_steps
@@ -112,6 +112,22 @@ def test_what_has_ended_is_not_ended_again(house: House) -> None:
 def test_what_nobody_began_is_not_found(house: House) -> None:
     with pytest.raises(NotFound):
         house.performing.finish("1.1", PerformedStatus.COMPLETED, "cli:anna", "done")
+
+
+# -- read again (F.8) ---------------------------------------------------------------------------------------------
+
+
+def test_what_a_device_told_is_found_with_how_it_stands(house: House) -> None:
+    told = {"00400253": {"vr": "SH", "Value": ["PPS1"]}}
+    house.performing.take_create(PerformedStep("1.1", PerformedStatus.IN_PROGRESS, (FROM_LIST,)), told, "CT1")
+    assert house.performing.find("1.1") == (PerformedStatus.IN_PROGRESS, told)
+    house.performing.finish("1.1", PerformedStatus.DISCONTINUED, "cli:anna", "never done")
+    assert house.performing.find("1.1") == (PerformedStatus.DISCONTINUED, told)
+
+
+def test_what_no_device_told_is_not_found_again(house: House) -> None:
+    with pytest.raises(NotFound):
+        house.performing.find("1.1")
 
 
 # -- at the prompt ------------------------------------------------------------------------------------------------
