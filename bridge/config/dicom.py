@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from bridge.config.base import Port, Seconds, Section
+from bridge.uids import is_uid
 
 MULTI_BYTE_SETS = frozenset({"ISO 2022 IR 87", "ISO 2022 IR 149", "ISO 2022 IR 159"})
 CHARACTER_SETS = frozenset(
@@ -28,6 +29,13 @@ def _character_set(value: str) -> str:
     return value
 
 
+def _private(value: str) -> str:
+    if not is_uid(value) or value.startswith("1.2.840.10008."):
+        raise ValueError("not a UID of a private class (those of 1.2.840.10008 are the standard's)")
+    return value
+
+
+PrivateClass = Annotated[str, AfterValidator(_private)]
 CharacterSet = Annotated[str, AfterValidator(_character_set)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f\x7f]+$")]
 
@@ -126,6 +134,7 @@ class Worklist(Section):
 class Storage(Section):
     min_free_bytes: int = Field(500 * 1024 * 1024, ge=0)
     max_object_bytes: int = Field(4 * 1024**3, ge=1)
+    private_sop_classes: tuple[PrivateClass, ...] = ()
 
 
 class Studies(Section):

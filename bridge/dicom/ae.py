@@ -26,7 +26,7 @@ from bridge.dicom.files import Archive
 from bridge.dicom.guard import Guarded, Meter, Server, contain, context_of, discard, receiving, tune
 from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
-from bridge.dicom.policy import CONGESTION, STORAGE, VERIFICATION, Policy, Rejection, in_place
+from bridge.dicom.policy import CONGESTION, VERIFICATION, Policy, Rejection, in_place
 from bridge.dicom.services import AcquiringService, PerformingService, Services, WorklistService
 from bridge.dicom.storage import Receiver
 from bridge.dicom.worklist import Answer, Finder
@@ -60,7 +60,7 @@ class DicomServer:
         self.services = services
         self.clock = clock
         self.archive = Archive(settings.archive)
-        self.policy = Policy(settings.dicom)
+        self.policy = Policy(settings.dicom, settings.storage.private_sop_classes)
         issuers = settings.issuers
         self._receiver = Receiver(self.archive, services.acquiring, settings.storage, settings.defaults, issuers)
         self._notes = Notes(services.worklist, services.acquiring, services.broken)
@@ -180,7 +180,7 @@ class DicomServer:
 
     def _on_message(self, event: Event) -> None:
         on_disk = receiving(event.assoc) is not None
-        if on_disk and context_of(event.assoc, event.message.context_id) not in STORAGE:
+        if on_disk and context_of(event.assoc, event.message.context_id) not in self.policy.storage:
             self._end(event, "an object under the context of something else")
         self._end(event, self._meter.whole(event.assoc, on_disk))
 

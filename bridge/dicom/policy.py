@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydicom.uid import UID
-from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
+from pynetdicom.presentation import PresentationContext
 
 from bridge.config import Dicom, DicomPeer
+from bridge.dicom.classes import STORAGE, stored
 from bridge.dicom.walk import TRANSFER_SYNTAXES
 from bridge.errors import ConfigurationError
 
@@ -17,7 +18,6 @@ VERIFICATION = "1.2.840.10008.1.1"
 WORKLIST = "1.2.840.10008.5.1.4.31"
 MPPS = "1.2.840.10008.3.1.2.3.3"
 MPPS_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
-STORAGE = frozenset(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
 _OPERATION = {VERIFICATION: "echo", WORKLIST: "worklist", MPPS: "mpps", MPPS_RETRIEVE: "mpps"}
 _OPERATION |= dict.fromkeys(STORAGE, "store")
 # Little endian first: some old devices offer big endian before it and mean neither.
@@ -38,10 +38,15 @@ CONGESTION = Rejection(2, 3, 1)
 
 
 class Policy:
-    """The site's allow-list. `ConfigurationError` for an address that is neither an IP nor a network."""
+    """The site's allow-list. `ConfigurationError` for an address that is neither an IP nor a network.
 
-    def __init__(self, dicom: Dicom) -> None:
+    `private` are the site's own classes of objects; `storage` those and the standard's.
+    """
+
+    def __init__(self, dicom: Dicom, private: Iterable[str] = ()) -> None:
         self.dicom = dicom
+        self.storage = stored(private)
+        self._operations = dict.fromkeys(self.storage, "store") | _OPERATION
         faults: list[str] = []
         self._networks = {peer.ae_title: _networks(peer, faults) for peer in dicom.peer}
         if faults:
@@ -70,11 +75,11 @@ class Policy:
         asked: dict[str, list[str]] = {}
         for context in proposed:
             asked.setdefault(str(context.abstract_syntax), []).extend(map(str, context.transfer_syntax))
-        known = {uid: syntaxes for uid, syntaxes in asked.items() if uid in _OPERATION}
-        allowed = {uid: syntaxes for uid, syntaxes in known.items() if _OPERATION[uid] in peer.may}
+        known = {uid: syntaxes for uid, syntaxes in asked.items() if uid in self._operations}
+        allowed = {uid: syntaxes for uid, syntaxes in known.items() if self._operations[uid] in peer.may}
         if known and not allowed:
             return CALLING_UNKNOWN
-        return [found for uid, syntaxes in allowed.items() if (found := _accepted(uid, syntaxes))]
+        return [found for uid, syntaxes in allowed.items() if (found := _accepted(uid, syntaxes, uid in self.storage))]
 
 
 def in_place(request: Any, abstract_syntax: str) -> bool:
@@ -88,9 +93,9 @@ def in_place(request: Any, abstract_syntax: str) -> bool:
     return uid == abstract_syntax or (uid, abstract_syntax) == (MPPS, MPPS_RETRIEVE)
 
 
-def _accepted(uid: str, proposed: list[str]) -> PresentationContext | None:
+def _accepted(uid: str, proposed: list[str], objects: bool) -> PresentationContext | None:
     """For objects the sender's own order of transfer syntaxes: they are kept as they come."""
-    if uid in STORAGE:
+    if objects:
         taken = [syntax for syntax in dict.fromkeys(proposed) if syntax in TRANSFER_SYNTAXES]
     else:
         taken = _MESSAGE_SYNTAXES
