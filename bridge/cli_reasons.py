@@ -82,7 +82,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "identifier-moved-orders-stay": "an identifier moved to another patient; its earlier owner's orders did not",
     },
     "patient-overlay": {
-        "message-contradicts-patient": "its number is of a patient with another name, birth date and sex: not taken",
+        "message-contradicts-patient": "two of name, birth date and sex are not those of its number: not taken",
         "name-birth-and-sex-changed": "name, birth date and sex changed at once: perhaps another person's record",
     },
     "instance-healed": {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +12,7 @@ from bridge.domain.identity import Identifier
 
 DELETED = '""'
 """The HL7 null (v2.5.1 2.5.3): the sender deletes the value. An empty string keeps what is stored."""
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,74 @@ def names_differ(one: PersonName, other: PersonName) -> bool:
     return bool(both) and all(a != b for a, b in both)
 
 
-def are_two_people(
-    one_name: PersonName, one_birth: str, one_sex: str, other_name: PersonName, other_birth: str, other_sex: str
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What tells one person from another under one number; '' is what is not known."""
+
+    name: PersonName
+    birth_date: str
+    sex: str
+
+
+def are_two_people(one: Person, other: Person) -> bool:
     """Name, birth date and sex are all known on both sides and all differ: a mistyped or reused number, hardly the same
     person. What has no name yet, or has it changed, keeps one of the three."""
     return (
-        bool(one_birth and other_birth and one_sex and other_sex)
-        and one_birth != other_birth
-        and one_sex != other_sex
-        and names_differ(one_name, other_name)
+        _differ(one.birth_date, other.birth_date) and _differ(one.sex, other.sex) and names_differ(one.name, other.name)
     )
+
+
+def is_doubted(one: Person, other: Person) -> bool:
+    """Two of name, birth date and sex differ. A marriage, a correction changes one of them; two at once may be somebody
+    else: a sister, a twin, the next person in the list."""
+    name = not all(_compared(one.name, other.name, _alike))
+    return name + _differ(one.birth_date, other.birth_date) + _differ(one.sex, other.sex) >= 2
+
+
+def only_number_agrees(one: Person, other: Person) -> bool:
+    """Neither family nor given name is alike, and there are no two birth dates to speak for the number."""
+    name = _compared(one.name, other.name, _alike)
+    return bool(name) and not any(name) and not (one.birth_date and other.birth_date)
+
+
+def are_plainly_one(one: Person, other: Person) -> bool:
+    """Of family name, given name, birth date and sex at most one differs."""
+    differing = _compared(one.name, other.name, _same).count(False)
+    return differing + _differ(one.birth_date, other.birth_date) + _differ(one.sex, other.sex) <= 1
+
+
+def _differ(one: str, other: str) -> bool:
+    return bool(one and other) and one != other
+
+
+def _compared(one: PersonName, other: PersonName, agree: Callable[[str, str], bool]) -> list[bool]:
+    """Whether family and given name agree, each where both have it, in the group that agrees best. A name in another
+    order, or all in one component, is the same name."""
+    best: list[bool] = []
+    for a, b in (
+        (one.alphabetic, other.alphabetic),
+        (one.ideographic, other.ideographic),
+        (one.phonetic, other.phonetic),
+    ):
+        pairs = [(x, y) for x, y in zip(folded(a).split("^")[:2], folded(b).split("^")[:2], strict=False) if x and y]
+        found = [True] if pairs and _words(a) == _words(b) else [agree(x, y) for x, y in pairs]
+        if found and (not best or found.count(False) < best.count(False)):
+            best = found
+    return best
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_BETWEEN_WORDS.sub(" ", folded(text)).split())
+
+
+def _same(one: str, other: str) -> bool:
+    """Equal, or one has more: a second given name, a double family name."""
+    return _words(one) <= _words(other) or _words(other) <= _words(one)
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same, or one is the beginning of the other: an initial, a name that was cut."""
+    return _same(one, other) or one.startswith(other) or other.startswith(one)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Whose message it is: a patient who is known, or who is made known. Identity is never guessed.
 
-The ADT feed tells who somebody is. An order or a report only names them: it fills what is empty, and when it tells of
-another name, birth date and sex than its number stands for, the number is mistyped or reused, and a person decides.
+The ADT feed tells who somebody is. An order or a report only names them. It fills what is empty; where no feed has
+spoken, the newest order that is plainly of the same person corrects what is shown of them. When two of name, birth date
+and sex are not those of its number, the number may be mistyped or reused, and a person decides.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from datetime import datetime
 
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import newer
-from bridge.domain.patient import DELETED, PatientData, PersonName, are_two_people
+from bridge.domain.patient import (
+    DELETED,
+    PatientData,
+    Person,
+    PersonName,
+    are_plainly_one,
+    are_two_people,
+    is_doubted,
+    only_number_agrees,
+)
 from bridge.store import orders, patients, review, studies
 from bridge.store.db import Connection
 from bridge.store.patients import Owned, PatientRow
@@ -19,6 +29,7 @@ from bridge.store.patients import Owned, PatientRow
 OVERLAY = "patient-overlay"
 CONTRADICTS = "message-contradicts-patient"
 MERGED = "the patient's identifier was merged away: filed under the survivor"
+KEPT = "the patient is known by another name: the one known is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +46,27 @@ def take_patient_of_order(
 ) -> Whose:
     """The patient whom an order or a report names: found, or made provisionally.
 
-    What a person has accepted is the patient's whatever it says of their name: it renames neither them nor their orders.
+    What a person has accepted is the patient's whatever it says of their name: it renames neither them nor their
+    orders.
     """
     owned = patients.find_owned(connection, data.identifiers)
-    stored = patients.get_patient(connection, owned[0].patient_id) if owned else None
-    accepted = False
-    if stored is not None:
-        if was_merged_away(owned):
-            # What it says of name and birth is the old record's: nothing of it is taken, and nothing held against it.
-            return Whose(stored.id, warnings=(MERGED,))
-        subject = f"message:{message_id}"
-        contradicts = _speaks_of_another(data, stored)
-        accepted = contradicts and review.was_accepted(connection, OVERLAY, subject)
-        if contradicts and not accepted:
-            review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {"patient": stored.id})
-            return Whose(stored.id, CONTRADICTS)
-    return Whose(
-        _upsert(connection, data, owned, stored, provisional=True, event_at=event_at, at=at, fills_only=accepted)
-    )
+    if not owned:
+        made = _add(connection, data, provisional=True, event_at=event_at, at=at)
+        if made is not None:
+            return Whose(made)
+        owned = patients.find_owned(connection, data.identifiers)  # made on another node at this moment
+    stored = patients.get_patient(connection, owned[0].patient_id)
+    if was_merged_away(owned):
+        # What it says of name and birth is the old record's: nothing of it is taken, and nothing held against it.
+        return Whose(stored.id, warnings=(MERGED,))
+    told, known, subject = _told(data), _known(stored), f"message:{message_id}"
+    contradicts = are_two_people(told, known) or is_doubted(told, known) or only_number_agrees(told, known)
+    if contradicts and not review.was_accepted(connection, OVERLAY, subject):
+        review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {"patient": stored.id})
+        return Whose(stored.id, CONTRADICTS)
+    corrects = stored.provisional and not contradicts and are_plainly_one(told, known)
+    _take(connection, data, owned, stored, provisional=True, event_at=event_at, at=at, fills_only=not corrects)
+    return Whose(stored.id, warnings=() if corrects or not stored.provisional else (KEPT,))
 
 
 def take_patient_of_feed(
@@ -61,8 +75,15 @@ def take_patient_of_feed(
     """The patient of an ADT message; `fills_only` for one that tells of them in passing: a merge names its survivor,
     and what it says of them is no update (A08 is)."""
     owned = patients.find_owned(connection, data.identifiers)
-    stored = patients.get_patient(connection, owned[0].patient_id) if owned else None
-    return _upsert(connection, data, owned, stored, provisional=False, event_at=event_at, at=at, fills_only=fills_only)
+    if not owned:
+        made = _add(connection, data, provisional=False, event_at=event_at, at=at)
+        if made is not None:
+            return made
+        owned = patients.find_owned(connection, data.identifiers)  # made on another node at this moment
+    stored = patients.get_patient(connection, owned[0].patient_id)
+    fills_only = fills_only and not stored.provisional
+    _take(connection, data, owned, stored, provisional=False, event_at=event_at, at=at, fills_only=fills_only)
+    return stored.id
 
 
 def was_merged_away(owned: tuple[Owned, ...]) -> bool:
@@ -70,44 +91,35 @@ def was_merged_away(owned: tuple[Owned, ...]) -> bool:
     return bool(owned) and all(one.retired for one in owned)
 
 
-def _speaks_of_another(data: PatientData, stored: PatientRow) -> bool:
-    if not isinstance(data.name, PersonName):
-        return False
-    birth_date, sex = _kept(data.birth_date, ""), _kept(data.sex, "")
-    return are_two_people(data.name, birth_date, sex, stored.name, stored.birth_date, stored.sex)
+def _told(data: PatientData) -> Person:
+    return Person(_name(data.name, PersonName()), _kept(data.birth_date, ""), _kept(data.sex, ""))
 
 
-def _upsert(
+def _known(stored: PatientRow) -> Person:
+    return Person(stored.name, stored.birth_date, stored.sex)
+
+
+def _take(
     connection: Connection,
     data: PatientData,
     owned: tuple[Owned, ...],
-    stored: PatientRow | None,
+    stored: PatientRow,
     *,
     provisional: bool,
     event_at: datetime | None,
     at: datetime,
-    fills_only: bool = False,
-) -> int:
-    if stored is None:
-        made = _add(connection, data, provisional=provisional, event_at=event_at, at=at)
-        if made is not None:
-            return made
-        owned = patients.find_owned(connection, data.identifiers)  # made on another node at this moment
-        stored = patients.get_patient(connection, owned[0].patient_id)
+    fills_only: bool,
+) -> None:
+    """What a message says of a known patient."""
     owners = list(dict.fromkeys(one.patient_id for one in owned))
     if len(owners) > 1:
         reason, subject = "identifiers-of-several-patients", f"patient:{stored.id}"
         review.open_review(connection, "patient-identifiers", subject, reason, at, {"patients": owners})
-        return stored.id  # whose name is it? nobody's is changed until the records are merged
+        return  # whose name is it? nobody's is changed until the records are merged
     if was_merged_away(owned):
-        return stored.id
+        return
     _take_identifiers(connection, data, owned, stored)
-    if provisional:
-        fills_only = fills_only or not stored.provisional
-    else:
-        fills_only = fills_only and not stored.provisional
     _change(connection, stored, data, provisional=provisional, fills_only=fills_only, event_at=event_at, at=at)
-    return stored.id
 
 
 def _add(
@@ -177,7 +189,7 @@ def _change(
     if not provisional:
         # Studies are judged and published again; a person looks when hardly anything of the old record is left.
         studies.rejudge_of_patient(connection, stored.id)
-        if are_two_people(name, birth_date, sex, stored.name, stored.birth_date, stored.sex):
+        if are_two_people(Person(name, birth_date, sex), _known(stored)):
             reason = "name-birth-and-sex-changed"
             review.open_review(connection, OVERLAY, f"patient:{stored.id}", reason, at, {})
 

@@ -15,7 +15,7 @@ from bridge.domain.patient import PatientData, PatientEvent, PersonName
 from bridge.domain.report import ReportRequest
 from bridge.errors import NotFound, StateConflict
 from bridge.store import review
-from bridge.workflow.identifying import CONTRADICTS
+from bridge.workflow.identifying import CONTRADICTS, KEPT
 from bridge.workflow.replaying import Replaying
 from bridge.workflow.reviewing import accept_patient
 from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
@@ -76,16 +76,62 @@ def test_an_order_of_another_person_under_a_known_number_waits_and_renames_nobod
     assert house.reviews() == {("patient-overlay", CONTRADICTS)}
 
 
-@pytest.mark.parametrize(
-    "agrees",
-    [{"name": PersonName("Doe^Jane")}, {"birth_date": "19800101"}, {"sex": "F"}, {"birth_date": ""}],
-    ids=["name", "birth date", "sex", "no birth date"],
-)
-def test_an_order_that_agrees_in_something_is_taken(house: House, agrees: dict[str, Any]) -> None:
-    confirmed(house)
-    said = {"name": PersonName("ROE^JOHN"), "birth_date": "19700707", "sex": "M", **agrees}
-    assert house.order(order(patient=who(**said)))[0] is Fate.APPLIED
+DOUBTED = {
+    "brothers": {"name": PersonName("DOE^JAMES"), "birth_date": "19820101", "sex": "F"},
+    "same sex": {"name": PersonName("ROE^ANN"), "birth_date": "19700707"},
+    "twins": {"name": PersonName("DOE^JOHN"), "sex": "M"},
+    "one name, two people": {"name": PersonName("Doe^Jane"), "birth_date": "19700707", "sex": "M"},
+    "no sex": {"name": PersonName("ROE^ANN"), "birth_date": "19700707", "sex": ""},
+    "no name": {"name": "", "birth_date": "19700707", "sex": "M"},
+    "no birth date": {"name": PersonName("ROE^ANN"), "birth_date": ""},
+    "a name alone": {"name": PersonName("ROE^JOHN"), "birth_date": "", "sex": ""},
+}
+
+
+@pytest.mark.parametrize("feed", [False, True], ids=["no ADT feed", "ADT feed"])
+@pytest.mark.parametrize("said", DOUBTED.values(), ids=DOUBTED)
+def test_an_order_in_which_two_things_differ_waits_and_renames_nobody(
+    house: House, said: dict[str, Any], feed: bool
+) -> None:
+    if feed:
+        confirmed(house)
+    house.order(order())
+    assert house.order(second_order(who(**said))) == (Fate.PARKED, [CONTRADICTS])
     assert shown(house) == [("A1", "DOE^JANE")]
+
+
+CORRECTED = {
+    "marriage": {"name": PersonName("ROE^JANE")},
+    "given name": {"name": PersonName("DOE^JOAN")},
+    "birth date": {"birth_date": "19800110"},
+    "birth date, more names": {"name": PersonName("DOE^JANE^ANN"), "birth_date": "19800110"},
+    "sex": {"sex": "M"},
+}
+
+
+@pytest.mark.parametrize("said", CORRECTED.values(), ids=CORRECTED)
+def test_a_newer_order_in_which_one_thing_differs_corrects_what_is_shown(house: House, said: dict[str, Any]) -> None:
+    house.order(order(event_time=at(10)))
+    assert house.order(second_order(who(**said), event_time=at(11)))[0] is Fate.APPLIED
+    told = who(**said)
+    assert [(e.patient_name, e.birth_date, e.sex) for e in house.worklist()] == [
+        (told.name, told.birth_date, told.sex)
+    ] * 2
+
+
+@pytest.mark.parametrize("name", ["JANE^DOE", "DOE JANE", "D^J", "DOE-ROE^JANE"])
+def test_a_name_that_is_only_written_otherwise_is_no_other_name(house: House, name: str) -> None:
+    house.order(order())
+    said = who(name=PersonName(name), birth_date="19800110")
+    assert house.order(second_order(said))[0] is Fate.APPLIED
+
+
+def test_an_order_with_the_birth_date_and_sex_of_another_name_renames_nobody(house: House) -> None:
+    """Spelt otherwise by another system (MUELLER^JUERGEN), or somebody else: what was known first is shown."""
+    house.order(order(patient=who(name=PersonName("MÜLLER^JÜRGEN"))))
+    fate, told = house.order(second_order(who(name=PersonName("MUELLER^JUERGEN"))))
+    assert (fate, KEPT in told) == (Fate.APPLIED, True)
+    assert shown(house) == [("A1", "MÜLLER^JÜRGEN"), ("A2", "MÜLLER^JÜRGEN")]
 
 
 def test_a_change_of_a_known_order_that_tells_of_another_person_waits_too(house: House) -> None:
@@ -151,7 +197,7 @@ def test_an_accepted_order_takes_nothing_from_the_adt_feed(house: House) -> None
 
 def test_once_registration_has_put_the_record_right_the_replay_takes_the_order(house: House) -> None:
     reading, _ = parked(house)
-    house.adt("A08", JANE, name=PersonName("ROE^JOHN"), birth_date="19800101", sex="F")
+    house.adt("A08", JANE, name=PersonName("ROE^JOHN"), birth_date="19700707", sex="M")
     assert replay(house, reading) is Fate.APPLIED
     assert ("patient-overlay", CONTRADICTS) not in house.reviews()
 
