@@ -24,6 +24,7 @@ from bridge.store.schema import (
     scheduled_procedure_step,
     scheduled_station,
     study,
+    study_link,
 )
 
 step = scheduled_procedure_step
@@ -119,6 +120,7 @@ _STEPS_BY_REFERENCE = (
         step.c.id,
         step.c.status,
         step.c.modality,
+        step.c.scheduled_step_id,
         procedure.c.order_id,
         procedure.c.study_instance_uid,
         imaging_order.c.patient_id.label("patient_pk"),
@@ -132,6 +134,12 @@ _STEPS_BY_STUDY = Prepared(
         procedure.c.study_instance_uid == bindparam("uid"),
         or_(bindparam("step") == "", step.c.scheduled_step_id == bindparam("step")),
     )
+)
+_STEPS_BY_LINK = Prepared(
+    _STEPS_BY_REFERENCE.add_columns(study_link.c.rule)
+    .join(study_link, study_link.c.procedure_id == procedure.c.id)
+    .join(study, study.c.id == study_link.c.study_id)
+    .where(study.c.study_instance_uid == bindparam("uid"), study_link.c.ended_at.is_(None))
 )
 _STEPS_BY_ACCESSION = Prepared(
     _STEPS_BY_REFERENCE.where(
@@ -339,6 +347,11 @@ def find_steps(
             },
         )
     )
+
+
+def steps_of_link(connection: Connection, study_instance_uid: str) -> list[Any]:
+    """The steps of the procedures that a stored study is linked to, as `find_steps` gives them, and the link's rule."""
+    return list(connection.execute(_STEPS_BY_LINK, {"uid": study_instance_uid}))
 
 
 def study_uid_in_use(connection: Connection, study_instance_uid: str) -> bool:

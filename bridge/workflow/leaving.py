@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bridge.domain.lifecycle import GIVEN_UP, VISIBLE
+from bridge.domain.matching import Rule
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import DERIVED, ScheduledReference
 from bridge.domain.study import StudyState
@@ -44,13 +45,16 @@ class Meant(NamedTuple):
 
 def meant(connection: Connection, reference: ScheduledReference, device: Device) -> Meant:
     """The one step that a reference names."""
+    linked = _linked(connection, reference.study_instance_uid)
+    if linked:
+        return _meant_of(connection, linked, reference, device)
     found = _named(connection, reference)
     if not found:
         # An id that we never gave, in a procedure that we know: perhaps a step whose order is still to come.
         known = reference.scheduled_step_id and _named(connection, replace(reference, scheduled_step_id=""))
         return Meant(None, STEP_UNCLEAR if known else "")
     if device.patient_id:
-        own = [s for s in found if patients.carries(connection, s.patient_pk, device.patient_id, device.patient_issuer)]
+        own = [step for step in found if _is_whose(connection, step, device)]
     else:
         # Without a patient only the UID that we gave counts.
         own = [s for s in found if s.study_instance_uid == reference.study_instance_uid]
@@ -59,6 +63,30 @@ def meant(connection: Connection, reference: ScheduledReference, device: Device)
         return Meant(None, "patient-differs" if device.patient_id else "patient-missing")
     own = _narrowed(connection, own, device)
     return Meant(own[0]) if len(own) == 1 else Meant(None, STEP_UNCLEAR)
+
+
+def _is_whose(connection: Connection, step: Any, device: Device) -> bool:
+    return patients.carries(connection, step.patient_pk, device.patient_id, device.patient_issuer)
+
+
+def _linked(connection: Connection, study_uid: str) -> list[Any]:
+    """The steps that a study belongs to by its link, where its UID does not tell: the device made one of its own, or
+    the wrong entry was chosen, and a person has said whose it is."""
+    found = orders.steps_of_link(connection, study_uid) if study_uid else []
+    return found if any(step.study_instance_uid != study_uid for step in found) else []
+
+
+def _meant_of(connection: Connection, linked: list[Any], reference: ScheduledReference, device: Device) -> Meant:
+    """What a person has tied together is so, whatever the device called the patient."""
+    step_id = reference.scheduled_step_id
+    named = [step for step in linked if step_id and step.scheduled_step_id == step_id]
+    if step_id and not named and not _named(connection, reference):
+        return Meant(None, STEP_UNCLEAR)
+    own = [step for step in named or linked if step.rule == Rule.PERSON or _is_whose(connection, step, device)]
+    if not own:
+        return Meant(None, "patient-differs" if device.patient_id else "patient-missing")
+    found = _narrowed(connection, own, device)
+    return Meant(found[0]) if len(found) == 1 else Meant(None, STEP_UNCLEAR)
 
 
 def _named(connection: Connection, reference: ScheduledReference) -> list[Any]:
@@ -126,7 +154,7 @@ def image_came(
 
 
 def order_came(connection: Connection, study_uid: str, context: Context) -> None:
-    """An order that is made when images of it are here is told what they tell, as if it had come before them."""
+    """An order that is made, or found, when images of it are here is told what they tell, as if it had come before."""
     study = studies.find_study(connection, study_uid)
     if study is None:
         return
@@ -157,7 +185,7 @@ def _steps_of_image(
     connection: Connection, study_uid: str, requests: Iterable[ScheduledReference], device: Device
 ) -> Iterable[Meant]:
     """By the step ids of its Request Attributes (0040,0275), else by the study alone. One that names nobody: none."""
-    if not device.patient_id:
+    if not device.patient_id and not _linked(connection, study_uid):
         return
     named = [replace(r, study_instance_uid=r.study_instance_uid or study_uid) for r in requests if r.scheduled_step_id]
     for reference in named or [ScheduledReference(study_uid)]:

@@ -6,13 +6,13 @@ import logging
 from functools import partial
 from typing import Any
 
-from bridge.domain.matching import Candidate, Decision, Rule, Spell, judge
+from bridge.domain.matching import Candidate, Decision, OrderFacts, Rule, Spell, judge
 from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
 from bridge.log import work
 from bridge.store import audit, links, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import publishing, reporting
+from bridge.workflow import performing, publishing, reporting
 from bridge.workflow.context import Context
 
 BRIDGE = "bridge"
@@ -103,6 +103,13 @@ class Matching:
             at=self._context.clock.now(),
             by=by,
         )
+        self._steps_follow(connection, study_id, candidate.order)
+
+    def _steps_follow(self, connection: Connection, study_id: int, order: OrderFacts) -> None:
+        """An exam that was done under a UID that we did not give is found by its link: nobody is offered it again."""
+        uid = studies.get_study(connection, study_id).study_instance_uid
+        if uid != order.study_instance_uid:
+            performing.order_came(connection, uid, order.order_id, self._context)
 
     def link(self, study_id: int, order_id: int, by: str) -> None:
         """A person ties a study to an order. Raises `NotFound`, or `StateConflict` while images still come in."""
@@ -132,6 +139,8 @@ class Matching:
                 at=at,
                 by=by,
             )
+        for order in procedures:
+            self._steps_follow(connection, study_id, order)
         audit.write_audit(
             connection,
             at=at,

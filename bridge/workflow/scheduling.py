@@ -139,7 +139,7 @@ def take_procedure(
         desk.take(_fits(step_id, "step id", result), step, _sent(step_id))
     if order.accession is None:
         result.warnings += filling.fill_accession(connection, order_id, context)
-    if desk.added and not foreign:
+    if (desk.added or new_uid) and not foreign:
         performing.order_came(connection, uid, order_id, context)
     return uid
 
