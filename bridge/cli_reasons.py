@@ -76,6 +76,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "patient-identifiers": {
         "identifiers-of-several-patients": "its identifiers belong to several patients: not merged",
+        "message-names-several-patients": "its numbers are of several patients: not taken",
         "prior-name-differs": "a merge named another person than the record that went with it",
         "visit-moved-orders-stay": "a visit moved to another patient; open orders that name no visit did not",
         "patient-id-of-another-authority": "a device got numbers of an authority that its row does not mean",

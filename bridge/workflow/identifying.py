@@ -28,6 +28,10 @@ from bridge.store.patients import Owned, PatientRow
 
 OVERLAY = "patient-overlay"
 CONTRADICTS = "message-contradicts-patient"
+IDENTIFIERS = "patient-identifiers"
+SEVERAL = "message-names-several-patients"
+WAITS = {CONTRADICTS: OVERLAY, SEVERAL: IDENTIFIERS}
+"""Why a message waits for a word on whose it is, and the kind of its review entry."""
 MERGED = "the patient's identifier was merged away: filed under the survivor"
 KEPT = "the patient is known by another name: the one known is kept"
 
@@ -55,11 +59,16 @@ def take_patient_of_order(
         if made is not None:
             return Whose(made)
         owned = patients.find_owned(connection, data.identifiers)  # made on another node at this moment
-    stored = patients.get_patient(connection, owned[0].patient_id)
+    told, subject = _told(data), f"message:{message_id}"
+    owners = list(dict.fromkeys(one.patient_id for one in owned))
+    if len(owners) > 1:
+        review.open_review(connection, IDENTIFIERS, subject, SEVERAL, at, {"patients": owners})
+        return Whose(owners[0], SEVERAL)
+    stored = patients.get_patient(connection, owners[0])
     if was_merged_away(owned):
         # What it says of name and birth is the old record's: nothing of it is taken, and nothing held against it.
         return Whose(stored.id, warnings=(MERGED,))
-    told, known, subject = _told(data), _known(stored), f"message:{message_id}"
+    known = _known(stored)
     contradicts = are_two_people(told, known) or is_doubted(told, known) or only_number_agrees(told, known)
     if contradicts and not review.was_accepted(connection, OVERLAY, subject):
         review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {"patient": stored.id})
@@ -114,7 +123,7 @@ def _take(
     owners = list(dict.fromkeys(one.patient_id for one in owned))
     if len(owners) > 1:
         reason, subject = "identifiers-of-several-patients", f"patient:{stored.id}"
-        review.open_review(connection, "patient-identifiers", subject, reason, at, {"patients": owners})
+        review.open_review(connection, IDENTIFIERS, subject, reason, at, {"patients": owners})
         return  # whose name is it? nobody's is changed until the records are merged
     if was_merged_away(owned):
         return

@@ -17,7 +17,7 @@ from bridge.errors import NotFound, StateConflict
 from bridge.store import audit, inbox, review
 from bridge.store.db import Connection
 from bridge.workflow.context import Context
-from bridge.workflow.identifying import CONTRADICTS, OVERLAY
+from bridge.workflow.identifying import WAITS
 from bridge.workflow.intake import apply_reading
 from bridge.workflow.order_events import Again
 
@@ -99,7 +99,7 @@ class Replaying:
         kind, subject = f"message-{Fate.REFUSED}", f"message:{message_id}"
         done = [f"message-{Fate.QUARANTINED}"]
         if outcome.refusal is None:
-            done += [kind] if CONTRADICTS in outcome.reasons else [kind, OVERLAY]
+            done += [kind, *(waits for reason, waits in WAITS.items() if reason not in outcome.reasons)]
         review.close_review(connection, tuple(done), subject, at, who, f"replayed: {outcome.fate}")
         if outcome.refusal is not None:
             review.open_review(connection, kind, subject, ",".join(outcome.reasons), at, {})

@@ -15,7 +15,7 @@ from bridge.domain.patient import PatientData, PatientEvent, PersonName
 from bridge.domain.report import ReportRequest
 from bridge.errors import NotFound, StateConflict
 from bridge.store import review
-from bridge.workflow.identifying import CONTRADICTS, KEPT
+from bridge.workflow.identifying import CONTRADICTS, KEPT, SEVERAL
 from bridge.workflow.replaying import Replaying
 from bridge.workflow.reviewing import accept_patient
 from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
@@ -132,6 +132,27 @@ def test_an_order_with_the_birth_date_and_sex_of_another_name_renames_nobody(hou
     fate, told = house.order(second_order(who(name=PersonName("MUELLER^JUERGEN"))))
     assert (fate, KEPT in told) == (Fate.APPLIED, True)
     assert shown(house) == [("A1", "MÜLLER^JÜRGEN"), ("A2", "MÜLLER^JÜRGEN")]
+
+
+def names_both(house: House) -> Reading:
+    """An order under the numbers of two known patients."""
+    house.order(order(patient=who(JANE)), order(placer="P9", accession="A9", uid="1.2.9", patient=who(JOHN)))
+    reading = Reading(orders=(second_order(who(name="", identifiers=(JANE, JOHN))),))
+    assert house.send(reading) == (Fate.PARKED, [SEVERAL])
+    return reading
+
+
+def test_an_order_that_names_two_patients_is_shown_under_neither(house: House) -> None:
+    names_both(house)
+    assert shown(house) == [("A1", "DOE^JANE"), ("A9", "ROE^JOHN")]
+    assert house.reviews() == {("patient-identifiers", SEVERAL)}
+
+
+def test_an_order_that_named_two_patients_is_taken_when_they_were_merged(house: House) -> None:
+    reading = names_both(house)
+    house.adt("A40", JANE, prior=(JOHN,), name=PersonName("DOE^JANE"))
+    assert replay(house, reading) is Fate.APPLIED
+    assert (("A2", "DOE^JANE") in shown(house), house.reviews()) == (True, set())
 
 
 def test_a_change_of_a_known_order_that_tells_of_another_person_waits_too(house: House) -> None:
