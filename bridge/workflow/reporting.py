@@ -202,8 +202,9 @@ def _same_patient(connection: Connection, row: Any, study_id: int) -> bool:
 
 
 def _complete(connection: Connection, order: orders.OrderRow, event: str, message_id: int | None, at: datetime) -> None:
-    """A final report says that the exam was done: the order ends, and no scanner is offered it any more."""
-    if order.placeholder or order.status not in (OrderStatus.SC, OrderStatus.IP):
+    """A final report says that the exam was done: the order ends, and no scanner is offered it any more. Also one whose
+    NW is still to come: that tells of the exam, and takes nothing of it back."""
+    if order.status not in (OrderStatus.SC, OrderStatus.IP):
         return
     order_events.device_says(connection, order.id, OrderStatus.CM, event, at, message_id=message_id)
     for step in orders.steps_of_order(connection, order.id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 
@@ -284,6 +285,19 @@ def test_an_order_that_comes_after_its_exam_is_done_and_its_owner_is_told(build:
     house.order(order())
     assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", OrderStatus.CM)
     assert [row.event for row in house.rows("outbound_message")] == ["completed"]
+
+
+@pytest.mark.parametrize("arrival", list(permutations(("SC", "NW", "MPPS"))))
+def test_an_order_is_done_with_its_exam_whichever_word_came_first(house: House, arrival: tuple[str, ...]) -> None:
+    for name in arrival:
+        if name == "MPPS":
+            house.mpps("1.9.1", ScheduledReference("1.2.3"), **JANES)
+            house.mpps_end("1.9.1")
+        elif name == "SC":
+            house.order(order("SC", "SC", steps=(), event_time=at(10)))
+        else:
+            house.order(order(event_time=at(9)))
+    assert (house.status_of_step(), house.order_row().status) == ("COMPLETED", "CM")
 
 
 def test_an_order_that_comes_during_its_exam_is_in_progress_and_ends_with_it(house: House) -> None:

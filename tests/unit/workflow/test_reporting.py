@@ -219,6 +219,25 @@ def test_only_a_final_report_ends_the_order(house: House, status: str, after: st
     assert bool(house.worklist()) is (after == "SC")
 
 
+@pytest.mark.parametrize("arrival", list(permutations(("NW", "XO", "ORU"))))
+def test_an_exam_with_a_final_report_is_not_offered_whichever_message_came_first(
+    house: House, arrival: tuple[str, ...]
+) -> None:
+    for name in arrival:
+        if name == "ORU":
+            send(house, report())
+        else:
+            house.order(order(name, event_time=at(9 if name == "NW" else 10)))
+    assert (house.order_row().status, house.status_of_step(), house.worklist()) == ("CM", "COMPLETED", [])
+
+
+def test_an_order_that_is_sent_after_its_report_was_done_already(house: House) -> None:
+    house.order(order("SC", event_time=at(9)))
+    send(house, report(sent=at(10), issued=at(10)))
+    house.order(order(event_time=at(11)))
+    assert (house.order_row().status, house.worklist()) == ("CM", [])
+
+
 def test_the_end_by_a_report_stands_in_the_orders_history(house: House) -> None:
     house.order(order())
     send(house, report())
