@@ -10,20 +10,22 @@ stored with the order. Only what comes late needs `fold` and all events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from bridge.domain.lifecycle import ENDED, Action, action_of, status_of
 from bridge.domain.order import OrderRequest, OrderStatus, ProcedureRequest
-from bridge.domain.pairing import UNCLEAR, find_procedure, pair_steps, procedure_key, step_key
+from bridge.domain.pairing import UNCLEAR, ProcedureKey, find_procedure, pair_steps, procedure_key, step_key
 
 T = TypeVar("T")
 DEVICE = "MPPS"
 """The order control of a device's word: its `status` is IP or CM."""
 CREATING = frozenset({"NW", "SN", "RO", "CH", "PA"})
 _RANK = {Action.UPSERT: 1, Action.STATUS: 2, Action.HOLD: 3, Action.RELEASE: 4, Action.CANCEL: 5, Action.DISCONTINUE: 5}
+NO_PROCEDURE = ProcedureRequest()
 Key = tuple[datetime, datetime, int, str]
 
 
@@ -92,24 +94,30 @@ class Folded:
     def request(self) -> OrderRequest | None:
         return self.requests[0] if self.requests else None
 
-    def request_like(self, request: OrderRequest) -> OrderRequest:
-        """What all messages together say of the procedure that this one speaks of."""
-        place = _place(self.requests, request)
-        if place is None or place == UNCLEAR:
-            return replace(self.requests[0], procedure=request.procedure) if self.requests else request
-        return self.requests[place]
+    def requests_like(self, requests: Sequence[OrderRequest]) -> list[OrderRequest]:
+        """For each what all messages together say of the procedure that it speaks of."""
+        procedures = [one.procedure for one in self.requests]
+        keys = [procedure_key(one) for one in procedures]
+        found = []
+        for request in requests:
+            place = _place(procedures, keys, request)
+            if place is not None and place != UNCLEAR:
+                found.append(self.requests[place])
+            else:
+                found.append(replace(self.requests[0], procedure=request.procedure) if self.requests else request)
+        return found
 
 
 def fold(events: Iterable[OrderEvent]) -> Folded:
     """The state after all events, whatever order they came in."""
     state, reordered = NOTHING_SAID, 0
-    requests: tuple[OrderRequest, ...] = ()
+    merged = _Merged()
     for event in sorted(events, key=lambda e: e.key):
         if event.request is not None:
-            requests = merge(requests, event.request)
+            merged.add(event.request)
         state, again = advance(state, event.control, event.status)
         reordered += again
-    return Folded(state, reordered, requests)
+    return Folded(state, reordered, merged.requests())
 
 
 def advance(state: OrderState, control: str, status: str) -> tuple[OrderState, bool]:
@@ -168,32 +176,44 @@ def _kept(state: OrderState, after: OrderStatus) -> OrderStatus:
     return after
 
 
-def merge(earlier: tuple[OrderRequest, ...], later: OrderRequest) -> tuple[OrderRequest, ...]:
-    """Later values win, empty ones keep (HL7 v2.5.1 2.5.3); what is said of the order is said of all its procedures."""
-    if not earlier:
-        return (later,)
-    place = _place(earlier, later)
-    merged = [_of_order(one, later) for one in earlier]
-    if place is None:
-        merged.append(replace(merged[0], procedure=later.procedure))
-    elif place != UNCLEAR:
-        merged[place] = replace(merged[place], procedure=_procedure(earlier[place].procedure, later.procedure))
-    return tuple(merged)
+class _Merged:
+    """What all messages order, gathered: later values win, empty ones keep (HL7 v2.5.1 2.5.3).
+
+    What is said of the order is said of all its procedures, so it is held once: the work does not grow with the square
+    of their number.
+    """
+
+    def __init__(self) -> None:
+        self._order: OrderRequest | None = None
+        self._procedures: list[ProcedureRequest] = []
+        self._keys: list[ProcedureKey] = []
+
+    def add(self, later: OrderRequest) -> None:
+        said = later.procedure
+        if self._order is None:
+            self._order, self._procedures, self._keys = later, [said], [procedure_key(said)]
+            return
+        place = _place(self._procedures, self._keys, later)
+        self._order = replace(_overlay(self._order, later), visit=_overlay(self._order.visit, later.visit))
+        if place is None:
+            self._procedures.append(said)
+            self._keys.append(procedure_key(said))
+        elif place != UNCLEAR:
+            both = _procedure(self._procedures[place], said)
+            self._procedures[place], self._keys[place] = both, procedure_key(both)
+
+    def requests(self) -> tuple[OrderRequest, ...]:
+        order = self._order
+        return () if order is None else tuple(replace(order, procedure=one) for one in self._procedures)
 
 
-def _place(known: tuple[OrderRequest, ...], request: OrderRequest) -> int | None:
+def _place(known: Sequence[ProcedureRequest], keys: Sequence[ProcedureKey], request: OrderRequest) -> int | None:
     procedure = request.procedure
-    if len(known) == 1 and known[0].procedure == ProcedureRequest():
+    if len(known) == 1 and known[0] == NO_PROCEDURE:
         return 0  # so far nothing was said of any
-    if procedure == ProcedureRequest():
+    if procedure == NO_PROCEDURE:
         return UNCLEAR
-    keys = [procedure_key(one.procedure) for one in known]
     return find_procedure(keys, procedure_key(procedure), alone=request.alone)
-
-
-def _of_order(earlier: OrderRequest, later: OrderRequest) -> OrderRequest:
-    visit = _overlay(earlier.visit, later.visit)
-    return replace(_overlay(earlier, later), procedure=earlier.procedure, visit=visit)
 
 
 def _procedure(earlier: ProcedureRequest, later: ProcedureRequest) -> ProcedureRequest:
@@ -211,9 +231,11 @@ def _procedure(earlier: ProcedureRequest, later: ProcedureRequest) -> ProcedureR
 
 def _overlay(earlier: T, later: T) -> T:
     """A copy of `later` with the empty fields filled from `earlier`."""
-    empty: dict[str, Any] = {
-        f.name: getattr(earlier, f.name)
-        for f in fields(later)  # type: ignore[arg-type]
-        if not getattr(later, f.name)
-    }
+    names = _names(type(later))  # type: ignore[arg-type]
+    empty: dict[str, Any] = {name: getattr(earlier, name) for name in names if not getattr(later, name)}
     return replace(later, **empty) if empty else later  # type: ignore[type-var]
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import Action, action_of
 from bridge.domain.order import left
-from bridge.errors import BadValue
+from bridge.errors import BadValue, TooLarge
 from bridge.mapping.apply import Values
 from bridge.mapping.source import Source
 
 CONTRADICTION = "groups-contradict"
+MOST_OF_ONE_ORDER = 100
+"""More groups and IPC than this under one order number are a fault of the sender; each is compared with the others."""
 _CHANGES = frozenset({Action.UPSERT, Action.STATUS, Action.RELEASE})
 Numbers = tuple[Identifier | None, Identifier | None]
 
@@ -99,6 +101,8 @@ def grouped(units: list[Unit]) -> Iterator[Order]:
         by_number.setdefault(unit.placer or unit.filler, []).append(unit)
     for of_one in by_number.values():
         for own in _split(of_one):
+            if len(own) > MOST_OF_ONE_ORDER:
+                raise TooLarge(f"more than {MOST_OF_ONE_ORDER} steps under one order number", where="OBR")
             yield from _order(own)
 
 
@@ -109,10 +113,13 @@ def _split(units: list[Unit]) -> list[list[Unit]]:
         details.setdefault(unit.detail[0], []).append(unit)
     if len(details.keys() - {None}) < 2:
         return [units]
+    tellers: dict[Identifier | None, set[Identifier | None]] = {}
+    for unit in units:
+        tellers.setdefault(unit.filler, set()).add(unit.detail[0])
     found = []
     for placer, of_one in details.items():
         filler = next((unit.detail[1] for unit in of_one if unit.detail[1]), of_one[0].filler)
-        if any(unit.filler == filler for unit in units if unit not in of_one):
+        if tellers.get(filler, set()) - {placer}:
             filler = None  # an ORC-3 of all of them names none of them
         found.append([replace(unit, placer=placer or unit.placer, filler=filler) for unit in of_one])
     return found

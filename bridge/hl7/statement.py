@@ -21,6 +21,7 @@ from bridge.hl7 import charset
 from bridge.hl7.ack import BY_CLASS, BY_CODE, MEANINGS, AckCode, Level, answers
 from bridge.hl7.listener import ListenerLimits
 from bridge.hl7.mllp import CR, END, START
+from bridge.hl7.order_groups import MOST_OF_ONE_ORDER
 from bridge.hl7.read import MOST_STEPS, ORDER_EVENTS, ORDER_TYPES, REPORT_EVENTS
 from bridge.hl7.read_patients import MERGES, MOST_PAIRS, PATIENT_EVENTS, SUBORDINATE, VISITS
 from bridge.hl7.read_results import _MEASURES, _TAKEN_BACK, _TEXTS
@@ -320,6 +321,7 @@ def _limits(feed: Feed) -> list[str]:
         [
             ("one message", f"{feed.max_message_bytes} bytes", code("max_message_bytes")),
             ("steps in one order message", str(MOST_STEPS), ""),
+            ("steps under one order number of a message", str(MOST_OF_ONE_ORDER), ""),
             ("orders or services in one appointment", str(MOST_SLOTS), ""),
             ("identifiers in PID-3, in MRG-1", str(MOST_IDENTIFIERS), ""),
             ("patients in one merge message", str(MOST_PAIRS), ""),

@@ -17,7 +17,7 @@ from bridge.store import audit, inbox, review
 from bridge.store.db import Connection
 from bridge.workflow import appointing, demographics, ordering, reporting
 from bridge.workflow.context import Context
-from bridge.workflow.order_events import Again
+from bridge.workflow.order_events import Again, Telling
 
 WriteAck = Callable[[Outcome], tuple[str, bytes]]
 """Makes the acknowledgement: (code, bytes). Pure and quick: it runs under the writer's lock."""
@@ -156,6 +156,7 @@ def apply_reading(
         return _refused(reading.refusal, reading.warnings)
     at = context.clock.now()
     warnings, parked, changed = list(reading.warnings), list[str](), bool(reading.patients)
+    telling = Telling(reading.orders, envelope.control_id, envelope.received, again)
     try:
         with connection.savepoint():
             for patient in reading.patients:
@@ -163,19 +164,7 @@ def apply_reading(
                 if patient.event in demographics.RE_OWNING:
                     reporting.patient_changed(connection, patient.patient.identifiers, at)
             for result in (
-                *(
-                    ordering.take_order(
-                        connection,
-                        o,
-                        message_id,
-                        who,
-                        context,
-                        control_id=envelope.control_id,
-                        received=envelope.received,
-                        again=again,
-                    )
-                    for o in reading.orders
-                ),
+                *(ordering.take_order(connection, o, message_id, who, context, telling) for o in reading.orders),
                 *(appointing.take_appointment(connection, a, message_id, who, context) for a in reading.appointments),
                 *(reporting.take_report(connection, r, message_id, who, context) for r in reading.reports),
             ):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from bridge.domain.folding import DEVICE, NOTHING_SAID, Folded, OrderEvent, OrderState, advance, fold, key_of
 from bridge.domain.order import OrderRequest, OrderStatus, order_of
@@ -66,6 +68,31 @@ class Again:
         return was
 
 
+@dataclass(slots=True)
+class Telling:
+    """A message, as its orders are taken one by one; `again` when it is run again.
+
+    Several procedures of one order that come late are folded together with the first of them, once: `ahead` holds what
+    that gave for the others, by the request as it was sent.
+    """
+
+    orders: tuple[OrderRequest, ...]
+    control_id: str
+    received: datetime
+    again: Again | None = None
+    events: dict[int, OrderEvent] = field(default_factory=dict)
+    ahead: dict[int, Said] = field(default_factory=dict)
+
+    def event(self, connection: Connection, order_id: int | None, sent: OrderRequest) -> OrderEvent:
+        known = self.events.pop(id(sent), None)
+        return known or event_of(connection, order_id, dated(sent, self.received)[0], self)
+
+    def further(self, sent: OrderRequest) -> list[OrderRequest]:
+        """The procedures of the same order that the message tells behind this one."""
+        place = next(n for n, one in enumerate(self.orders) if one is sent)
+        return list(takewhile(lambda one: one.further, self.orders[place + 1 :]))
+
+
 def dated(order: OrderRequest, received: datetime) -> tuple[OrderRequest, list[str]]:
     """The order with the time that counts, and what is told of it.
 
@@ -81,19 +108,12 @@ def dated(order: OrderRequest, received: datetime) -> tuple[OrderRequest, list[s
     return (order if at == order.event_time else replace(order, event_time=at)), warnings
 
 
-def event_of(
-    connection: Connection,
-    order_id: int | None,
-    order: OrderRequest,
-    control_id: str,
-    received: datetime,
-    again: Again | None = None,
-) -> OrderEvent:
+def event_of(connection: Connection, order_id: int | None, order: OrderRequest, telling: Telling) -> OrderEvent:
     """The event of a message: its own times; one that names none counts as newest when it comes, not when it is run
     again."""
-    happened = order.event_time
-    if happened is None and again is not None:
-        happened = again.moment(order_id) or received
+    happened, received, control_id = order.event_time, telling.received, telling.control_id
+    if happened is None and telling.again is not None:
+        happened = telling.again.moment(order_id) or received
     if happened is None:
         happened = _now(connection, order_id, received)
     sent = order.sent_time or happened
@@ -115,31 +135,48 @@ def first_said(event: OrderEvent) -> OrderState:
 
 
 def say(
-    connection: Connection, row: OrderRow, event: OrderEvent, request: OrderRequest, again: Again | None = None
+    connection: Connection,
+    row: OrderRow,
+    event: OrderEvent,
+    request: OrderRequest,
+    sent: OrderRequest,
+    telling: Telling,
+    fits: Callable[[OrderRequest], bool],
 ) -> Said:
     """What the order is with one event more. Only a late one makes us read what was said before, and one that takes
-    the place of what its message said the first time."""
-    was = again.take_back(connection, row.id) if again is not None else None
+    the place of what its message said the first time. `fits`: whether another procedure of the order will be taken."""
+    ahead = telling.ahead.pop(id(sent), None)
+    if ahead is not None and row.state is not None:
+        return replace(ahead, before=row.state, after=row.state)
+    was = telling.again.take_back(connection, row.id) if telling.again is not None else None
     later = orders.keys_since(connection, row.id, event.happened)
     late = any(event.key < key_of(k.happened_at, k.sent_at, k.control, k.control_id) for k in later)
     if not late and row.state is not None and was is None:
         after, reordered = advance(row.state, event.control, event.status)
         return Said(row.state, after, reordered, False, True, request, times_of([event]))
     known = events_of(connection, row.id)
-    before, folded = fold(known), fold([*known, event])
-    if late:
-        # What is newer than it stands, and it fills what that left open.
-        request = replace(
-            folded.request_like(request),
-            control=request.control,
-            patient=request.patient,
-            alone=request.alone,
-            further=request.further,
-        )
+    further = [one for one in telling.further(sent) if fits(one)] if late else []
+    for one in further:
+        telling.events[id(one)] = telling.event(connection, row.id, one)
+    every = [*known, event, *(telling.events[id(one)] for one in further)]
+    before, folded = fold(known), fold(every)
     reordered = folded.reordered > (was or before).reordered
     news = not late or was is not None or folded != before
-    times = times_of([*known, event] if late else [event])
-    return Said(before.state, folded.state, reordered, late, news, request, times)
+    times = times_of(every if late else [event])
+    said = Said(before.state, folded.state, reordered, late, news, request, times)
+    if not late:
+        return said
+    # What is newer than it stands, and it fills what that left open.
+    first, *others = folded.requests_like([request, *further])
+    for one, merged in zip(further, others, strict=True):
+        telling.ahead[id(one)] = replace(said, reordered=False, request=_in_the_words_of(one, merged))
+    return replace(said, request=_in_the_words_of(request, first))
+
+
+def _in_the_words_of(request: OrderRequest, merged: OrderRequest) -> OrderRequest:
+    return replace(
+        merged, control=request.control, patient=request.patient, alone=request.alone, further=request.further
+    )
 
 
 def events_of(connection: Connection, order_id: int) -> list[OrderEvent]:

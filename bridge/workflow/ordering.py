@@ -19,7 +19,7 @@ from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
 from bridge.workflow import appointing, filling, identifying, notifying, order_events, reporting
 from bridge.workflow.context import Context
-from bridge.workflow.order_events import Again, Said
+from bridge.workflow.order_events import Said, Telling
 from bridge.workflow.scheduling import Result, take_procedure, told_id
 
 _ENDS = frozenset({Action.CANCEL, Action.DISCONTINUE})
@@ -27,22 +27,14 @@ PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISC
 
 
 def take_order(
-    connection: Connection,
-    order: OrderRequest,
-    message_id: int,
-    who: str,
-    context: Context,
-    *,
-    control_id: str = "",
-    received: datetime | None = None,
-    again: Again | None = None,
+    connection: Connection, sent: OrderRequest, message_id: int, who: str, context: Context, telling: Telling
 ) -> Result:
     """Apply one order of a message inside its transaction. Raises `BadInput` when it cannot be used.
 
     What the order is afterwards does not depend on when the message came, only on what all its messages say.
     """
-    at = context.clock.now()
-    order, warnings = order_events.dated(order, received or at)
+    at, again = context.clock.now(), telling.again
+    order, warnings = order_events.dated(sent, telling.received)
     action = action_of(order.control)
     if action is None:
         raise BadValue("order control is not in table 0119", where="ORC-1")
@@ -61,9 +53,11 @@ def take_order(
     if whose.parked:
         return Result(parked=[whose.parked], changed=False)
     known = found[0].id if found else None
-    event = order_events.event_of(connection, known, order, control_id, received or at, again)
+    event = telling.event(connection, known, sent)
     if found:
-        result = _change(connection, found[0], order, event, action, whose.patient_id, message_id, who, context, again)
+        result = _change(
+            connection, found[0], order, event, action, whose.patient_id, message_id, who, context, sent, telling
+        )
     else:
         result = _create(connection, order, event, action, whose.patient_id, message_id, who, context)
     result.warnings += [*warnings, *whose.warnings]
@@ -177,7 +171,8 @@ def _change(
     message_id: int,
     who: str,
     context: Context,
-    again: Again | None,
+    sent: OrderRequest,
+    telling: Telling,
 ) -> Result:
     at = context.clock.now()
     row = _adopted(connection, known, patient_id)
@@ -187,7 +182,9 @@ def _change(
     if _has_two_accessions(connection, row, order):
         return _park(connection, row, "accession-numbers-of-two-exams", {"message": message_id}, at)
     result = Result()
-    said = order_events.say(connection, row, event, order, again)
+    said = order_events.say(
+        connection, row, event, order, sent, telling, lambda one: not _has_two_accessions(connection, row, one)
+    )
     order_events.keep(connection, row.id, message_id, event)
     if not said.news:
         return Result(warnings=["older than what is stored: no effect"], changed=False)

@@ -15,6 +15,7 @@ from bridge.domain.order import OrderRequest
 from bridge.domain.patient import PersonName
 from bridge.errors import BadInput, BadValue, MissingField, NotReadable, TooLarge, Unsupported
 from bridge.hl7.message import Message
+from bridge.hl7.order_groups import MOST_OF_ONE_ORDER
 from bridge.hl7.read import MOST_STEPS, read_message
 from bridge.mapping import MappingContext, Mappings, default_directory
 from bridge.mapping.compare import load_with
@@ -212,6 +213,15 @@ def test_an_order_message_without_orc_is_refused() -> None:
 
 def test_more_steps_than_an_order_has_are_refused() -> None:
     assert isinstance(refusal_of(MSH, PID, *["ORC|CA|PL-1"] * (MOST_STEPS + 1)), TooLarge)
+
+
+def test_more_steps_under_one_order_number_than_any_order_has_are_refused() -> None:
+    assert isinstance(refusal_of(MSH, PID, *["ORC|CA|PL-1"] * (MOST_OF_ONE_ORDER + 1)), TooLarge)
+
+
+def test_many_orders_of_one_message_are_read_one_by_one() -> None:
+    of_own = [f"ORC|CA|PL-{number}" for number in range(MOST_OF_ONE_ORDER + 1)]
+    assert len(read(MSH, PID, *of_own).orders) == MOST_OF_ONE_ORDER + 1
 
 
 def test_the_null_in_an_identifier_that_dicom_requires_is_refused() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from itertools import permutations
+from time import process_time
 
 import pytest
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
-from bridge.domain.message import Fate
+from bridge.domain.message import Fate, Reading
 from bridge.domain.order import OrderRequest, StepRequest
+from bridge.workflow.replaying import Replaying
 from tests.unit.workflow.house import House, at, ct_step, order
 
 HEAD, CHEST = Code("C1", "L", "CT head"), Code("C2", "L", "CT chest")
@@ -99,6 +102,55 @@ def test_a_cancel_whose_obr_names_another_known_order_is_parked(house: House) ->
     fate, told = house.order(replace(order("CA", steps=()), detail_placer=Identifier("P2", "RIS")))
     assert (fate, told) == (Fate.PARKED, ["order-numbers-of-two-orders"])
     assert len(house.worklist()) == 2
+
+
+# -- a hundred exams: the writer is held by one message at a time ----------------------------------------------------
+
+MANY = 100
+
+
+def hundred(control: str, hour: int, **changes: str) -> list[OrderRequest]:
+    def one(number: int) -> OrderRequest:
+        made = order(
+            control, event_time=at(hour), procedure_id=f"R{number}", uid=f"1.2.3.{number}",
+            steps=(ct_step(step_id=f"S{number}"),),
+        )  # fmt: skip
+        return replace(made, procedure=replace(made.procedure, **changes), alone=False, further=number > 0)
+
+    return [one(number) for number in range(MANY)]
+
+
+def seconds_of(act: Callable[[], object]) -> float:
+    before = process_time()
+    act()
+    return process_time() - before
+
+
+def test_a_late_change_of_a_hundred_exams_is_folded_once(house: House) -> None:
+    house.order(*hundred("NW", 8))
+    house.order(*hundred("XO", 10))
+    assert seconds_of(lambda: house.order(*hundred("XO", 9, comments="fasting"))) < 4
+    assert [row.comments for row in house.rows("requested_procedure")] == ["fasting"] * MANY
+
+
+def test_a_replay_of_a_hundred_exams_folds_them_once(house: House) -> None:
+    first, *others = hundred("NW", 8)
+    unknown = replace(first.procedure, steps=(StepRequest(modality_sent="ROE"),))
+    house.order(replace(first, procedure=unknown), *others)
+    house.order(*hundred("XO", 10))
+    again = Replaying(house.context, lambda envelope: Reading(orders=(first, *others)))
+    assert seconds_of(lambda: again.replay(1, "cli:a", dry_run=False)) < 4
+    assert len(house.worklist()) == MANY
+
+
+def test_a_late_message_of_several_exams_parks_the_one_with_a_number_of_its_own(house: House) -> None:
+    one, other = hundred("NW", 8)[:2]
+    house.order(one)
+    house.order(replace(one, control="XO", event_time=at(10), further=False))
+    late = replace(other, control="XO", event_time=at(9), accession=Identifier("A9", "RIS"))
+    told = replace(one, control="XO", event_time=at(9), accession=None)
+    assert house.order(told, late)[0] is Fate.PARKED
+    assert [(e.accession_number, e.requested_procedure_id) for e in house.worklist()] == [("A1", "R0")]
 
 
 # -- steps without ids --------------------------------------------------------------------------------------------
