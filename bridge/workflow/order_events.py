@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
-from bridge.domain.folding import DEVICE, NOTHING_SAID, Folded, OrderEvent, OrderState, advance, fold, key_of
+from bridge.domain.folding import (
+    CREATING,
+    DEVICE,
+    NOTHING_SAID,
+    Folded,
+    OrderEvent,
+    OrderState,
+    advance,
+    fold,
+    key_of,
+)
 from bridge.domain.order import OrderRequest, OrderStatus, order_of
 from bridge.domain.patient import PatientData
 from bridge.domain.visit import times_of
@@ -149,8 +159,7 @@ def say(
     if ahead is not None and row.state is not None:
         return replace(ahead, before=row.state, after=row.state)
     was = telling.again.take_back(connection, row.id) if telling.again is not None else None
-    later = orders.keys_since(connection, row.id, event.happened)
-    late = any(event.key < key_of(k.happened_at, k.sent_at, k.control, k.control_id) for k in later)
+    late = _is_late(connection, row, event)
     if not late and row.state is not None and was is None:
         after, reordered = advance(row.state, event.control, event.status)
         return Said(row.state, after, reordered, False, True, request, times_of([event]))
@@ -171,6 +180,19 @@ def say(
     for one, merged in zip(further, others, strict=True):
         telling.ahead[id(one)] = replace(said, reordered=False, request=_in_the_words_of(one, merged))
     return replace(said, request=_in_the_words_of(request, first))
+
+
+def orders_again(connection: Connection, row: OrderRow, event: OrderEvent) -> bool:
+    """Whether the message orders anew what has ended: a new order that is newer than all that was said."""
+    if event.control not in CREATING or _is_late(connection, row, event):
+        return False
+    state = row.state or fold(events_of(connection, row.id)).state
+    return advance(state, event.control, event.status)[1]
+
+
+def _is_late(connection: Connection, row: OrderRow, event: OrderEvent) -> bool:
+    later = orders.keys_since(connection, row.id, event.happened)
+    return any(event.key < key_of(k.happened_at, k.sent_at, k.control, k.control_id) for k in later)
 
 
 def _in_the_words_of(request: OrderRequest, merged: OrderRequest) -> OrderRequest:

@@ -12,6 +12,7 @@ from bridge.domain.lifecycle import ENDED, ERROR, GIVEN_UP, STEP_OF_ORDER, VISIB
 from bridge.domain.message import UNKNOWN_END, UNKNOWN_ORDER
 from bridge.domain.order import OrderRequest, OrderStatus, StepStatus, left
 from bridge.domain.patient import PatientData
+from bridge.domain.told import told_id
 from bridge.domain.visit import latest, outdated, times_of, without
 from bridge.errors import BadValue, MissingField, StateConflict
 from bridge.store import audit, orders, patients, review, studies
@@ -20,7 +21,7 @@ from bridge.store.orders import OrderRow
 from bridge.workflow import appointing, filling, identifying, notifying, order_events, reporting
 from bridge.workflow.context import Context
 from bridge.workflow.order_events import Said, Telling
-from bridge.workflow.scheduling import Result, take_procedure, told_id
+from bridge.workflow.scheduling import Result, take_procedure
 
 _ENDS = frozenset({Action.CANCEL, Action.DISCONTINUE})
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
@@ -179,11 +180,11 @@ def _change(
     if row is None:
         # The worst fault there is: an order that moves to another person by a number alone.
         return _park(connection, known, "order-of-another-patient", {"message": message_id}, at)
-    if _has_two_accessions(connection, row, order):
+    if _has_two_accessions(connection, row, order, event):
         return _park(connection, row, "accession-numbers-of-two-exams", {"message": message_id}, at)
     result = Result()
     said = order_events.say(
-        connection, row, event, order, sent, telling, lambda one: not _has_two_accessions(connection, row, one)
+        connection, row, event, order, sent, telling, lambda one: not _has_two_accessions(connection, row, one, event)
     )
     order_events.keep(connection, row.id, message_id, event)
     if not said.news:
@@ -235,15 +236,20 @@ def _change(
     return result
 
 
-def _has_two_accessions(connection: Connection, row: OrderRow, order: OrderRequest) -> bool:
-    """Another accession number with another exam under the number of one order: it would be told for both exams."""
+def _has_two_accessions(connection: Connection, row: OrderRow, order: OrderRequest, event: OrderEvent) -> bool:
+    """Another accession number with another exam under the number of one order: it would be told for both exams.
+
+    Also when the order has ended: what was late would show with the re-order. Only a re-order itself may tell of both.
+    """
     if row.accession_made:
         return False  # a number of ours for the one exam: its own may take that place
-    if not order.accession or not row.accession or order.accession.key == row.accession.key or row.status in ENDED:
+    if not order.accession or not row.accession or order.accession.key == row.accession.key:
         return False
     told = told_id(order.procedure.procedure_id)
     ids = {procedure.requested_procedure_id for procedure in orders.procedures_of(connection, row.id)}
-    return bool(told and ids) and told not in ids
+    if not told or not ids or told in ids:
+        return False
+    return not (row.status in ENDED and order_events.orders_again(connection, row, event))
 
 
 def _put_in_sight(

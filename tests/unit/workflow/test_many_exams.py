@@ -85,6 +85,31 @@ def test_another_exam_with_another_accession_number_is_parked(house: House) -> N
     assert [e.accession_number for e in house.worklist()] == ["A1"]
 
 
+def test_a_late_change_to_another_exam_with_another_number_is_parked_also_when_the_order_has_ended(
+    house: House,
+) -> None:
+    house.order(order(procedure_id="RP1", accession="A1", event_time=at(8)))
+    house.order(order("CA", steps=(), event_time=at(10)))
+    late = order("XO", procedure_id="RP2", accession="A2", uid="1.2.4", event_time=at(9))
+    assert house.order(late)[1] == ["accession-numbers-of-two-exams"]
+    house.order(order(procedure_id="RP1", accession="A1", event_time=at(11)))
+    assert [e.requested_procedure_id for e in house.worklist()] == ["RP1"]
+
+
+def test_a_late_new_order_of_another_exam_is_no_re_order(house: House) -> None:
+    house.order(order(procedure_id="RP1", accession="A1", event_time=at(8)))
+    house.order(order("CA", steps=(), event_time=at(10)))
+    late = order(procedure_id="RP2", accession="A2", uid="1.2.4", event_time=at(9))
+    assert house.order(late)[1] == ["accession-numbers-of-two-exams"]
+
+
+def test_a_re_order_may_tell_of_another_exam_with_another_number(house: House) -> None:
+    house.order(order(procedure_id="RP1", accession="A1", event_time=at(8)))
+    house.order(order("CA", steps=(), event_time=at(10)))
+    house.order(order(procedure_id="RP2", accession="A2", uid="1.2.4", event_time=at(11)))
+    assert "A2" in {e.accession_number for e in house.worklist()}
+
+
 def test_an_accession_number_may_be_corrected(house: House) -> None:
     house.order(order(procedure_id="RP1", accession="A1"))
     house.order(order("XO", procedure_id="RP1", accession="A2"))
