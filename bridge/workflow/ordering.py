@@ -18,7 +18,7 @@ from bridge.errors import BadValue, MissingField, StateConflict
 from bridge.store import audit, orders, patients, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
-from bridge.workflow import appointing, filling, identifying, notifying, order_events, reporting
+from bridge.workflow import appointing, filling, identifying, notifying, order_events, reporting, withholding
 from bridge.workflow.context import Context
 from bridge.workflow.order_events import Said, Telling
 from bridge.workflow.scheduling import Result, take_procedure
@@ -53,6 +53,8 @@ def take_order(
     whose = _whose(connection, order, found, message_id, at)
     if whose.parked:
         return Result(parked=[whose.parked], changed=False)
+    if whose.agrees and found and found[0].patient_id == whose.patient_id:
+        withholding.release(connection, found[0].id, at, "bridge", "a message of the order agrees with the record")
     known = found[0].id if found else None
     event = telling.event(connection, known, sent)
     if found:
@@ -97,12 +99,15 @@ def _whose(
     return identifying.take_patient_of_order(connection, PatientData(()), None, message_id, at)
 
 
-def _adopted(connection: Connection, row: OrderRow, patient_id: int) -> OrderRow | None:
-    """The order as the patient's own, if it is nobody's so far; None when it is somebody else's."""
+def _may_adopt(connection: Connection, row: OrderRow, patient_id: int) -> bool:
+    """Whether the order is the patient's own, or nobody's so far."""
+    return patient_id == row.patient_id or (row.placeholder and not patients.identifiers_of(connection, row.patient_id))
+
+
+def _adopted(connection: Connection, row: OrderRow, patient_id: int) -> OrderRow:
+    """The order as the patient's own."""
     if patient_id == row.patient_id:
         return row
-    if not row.placeholder or patients.identifiers_of(connection, row.patient_id):
-        return None
     orders.change_order(connection, row.id, {"patient_id": patient_id})
     patients.drop_patient(connection, row.patient_id)
     return replace(row, patient_id=patient_id)
@@ -176,12 +181,12 @@ def _change(
     telling: Telling,
 ) -> Result:
     at = context.clock.now()
-    row = _adopted(connection, known, patient_id)
-    if row is None:
+    if not _may_adopt(connection, known, patient_id):
         # The worst fault there is: an order that moves to another person by a number alone.
         return _park(connection, known, "order-of-another-patient", {"message": message_id}, at)
-    if _has_two_accessions(connection, row, order, event):
-        return _park(connection, row, "accession-numbers-of-two-exams", {"message": message_id}, at)
+    if _has_two_accessions(connection, known, order, event):
+        return _park(connection, known, "accession-numbers-of-two-exams", {"message": message_id}, at)
+    row = _adopted(connection, known, patient_id)
     result = Result()
     said = order_events.say(
         connection, row, event, order, sent, telling, lambda one: not _has_two_accessions(connection, row, one, event)

@@ -15,7 +15,7 @@ from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate, Reading
 from bridge.domain.order import OrderRequest, StepRequest
 from bridge.workflow.replaying import Replaying
-from tests.unit.workflow.house import House, at, ct_step, order
+from tests.unit.workflow.house import House, at, ct_step, order, who
 
 HEAD, CHEST = Code("C1", "L", "CT head"), Code("C2", "L", "CT chest")
 
@@ -108,6 +108,13 @@ def test_a_re_order_may_tell_of_another_exam_with_another_number(house: House) -
     house.order(order("CA", steps=(), event_time=at(10)))
     house.order(order(procedure_id="RP2", accession="A2", uid="1.2.4", event_time=at(11)))
     assert "A2" in {e.accession_number for e in house.worklist()}
+
+
+def test_a_message_that_is_parked_makes_nobodys_order_not_its_patients(house: House) -> None:
+    house.order(order("XO", procedure_id="RP1", accession="A1", patient=who(identifiers=())))
+    nobody = house.order_row().patient_id
+    assert house.order(order(procedure_id="RP2", accession="A2"))[0] is Fate.PARKED
+    assert house.order_row().patient_id == nobody
 
 
 def test_an_accession_number_may_be_corrected(house: House) -> None:
