@@ -32,6 +32,11 @@ def told(value: str, most: int = LONG_STRING) -> str:
     return value if len(value) <= most else alias(value)
 
 
+def told_id(value: str) -> str:
+    """The same for what is an SH."""
+    return told(value, SHORT_STRING)
+
+
 def shortened(text: str, most: int) -> str:
     """Words of at most `most` characters; `...` says that some are left out. No letter loses its accent."""
     if len(text) <= most:

@@ -16,6 +16,7 @@ from bridge.config import Settings
 from bridge.domain.identity import Identifier
 from bridge.domain.lifecycle import ENDED
 from bridge.domain.order import OrderRequest
+from bridge.domain.told import SHORT_STRING
 from bridge.store import orders
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
@@ -25,7 +26,6 @@ MADE = "no {} in the order: one was made"
 ACCESSION = MADE.format("accession number")
 REPLACED = "the accession number that was made here is replaced by the one told"
 IN_USE = "accession-number-in-use"
-_SHORT_STRING = 16
 
 
 def procedure_ids(order: OrderRequest, settings: Settings) -> list[str]:
@@ -67,7 +67,7 @@ def derived_accession(number: Identifier, turn: int) -> str:
     """The same for the same number and issuer, 75 bits of their SHA-256; `turn` where another order has it already."""
     parts = "\x1f".join((*number.key, *([str(turn)] if turn else [])))
     digest = hashlib.sha256(parts.encode()).digest()
-    return "B" + base64.b32encode(digest).decode()[: _SHORT_STRING - 1]
+    return "B" + base64.b32encode(digest).decode()[: SHORT_STRING - 1]
 
 
 def accept_accession(connection: Connection, row: OrderRow, told: Identifier | None) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,18 +20,19 @@ from bridge.domain.pairing import (
     procedure_key,
     step_key,
 )
+from bridge.domain.told import SHORT_STRING, is_alias, told_id
 from bridge.store import orders, review
 from bridge.store.db import Connection
 from bridge.workflow import filling, performing
 from bridge.workflow.context import Context
 from bridge.workflow.stations import Placement, place
 
-SHORT_STRING = 16
-"""SH (PS3.5 6.2): accession number, requested procedure id, step id."""
 MOST_MADE = 100
 """Aliases of ids that we made for the steps of one procedure are looked for up to this number."""
 FOREIGN_UID = "study-uid-of-another-patient"
 NO_STATION = "no-station"
+ANOTHERS = "order-contradicts-patient"
+"""Not judged anew by a message: `withholding` shows such a step again."""
 NOWHERE = Placement(())
 
 
@@ -44,16 +43,6 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
     changed: bool = True
-
-
-def alias(value: str) -> str:
-    """A stored stand-in for an id too long for DICOM: unique and the same for the same id, never a bare cut."""
-    return "~" + base64.b32encode(hashlib.sha256(value.encode()).digest()).decode()[: SHORT_STRING - 1]
-
-
-def told_id(value: str) -> str:
-    """What scanners are told for an id: itself, or its alias."""
-    return value if len(value) <= SHORT_STRING else alias(value)
 
 
 def _sent(value: str) -> str:
@@ -119,7 +108,8 @@ def take_procedure(
             procedure_id, known = _named_anew(connection, row, order, known, context)
     new_uid = new_uid or any(s.parked == FOREIGN_UID for s in known.values())
     foreign = new_uid and orders.study_uid_of_another(connection, uid, patient_id)
-    desk = _Steps(connection, key, order, status, foreign, result, context, dict(known))
+    withheld = any(s.parked == ANOTHERS for s in known.values())
+    desk = _Steps(connection, key, order, status, foreign, result, context, dict(known), withheld)
     rows = list(known.values())
     sent = [replace(step_key(step), step_id=told_id(step.step_id)) for step in request.steps]
     taken = {*known, *(step.step_id for step in sent)}
@@ -262,7 +252,7 @@ def _stored_step_key(row: Any, procedure_id: str) -> StepKey:
     """A step id that begins with the id of its procedure is one of ours, as far as we can tell."""
     own, codes = row.scheduled_step_id, tuple(code[0] for code in row.protocol_codes)
     made = own.startswith(f"{procedure_id}-")
-    if own.startswith("~"):
+    if is_alias(own):
         made = any(own == told_id(f"{procedure_id}-{number}") for number in range(1, MOST_MADE))
     return StepKey(own, not made, row.modality or row.modality_sent, codes)
 
@@ -284,6 +274,7 @@ class _Steps:
     result: Result
     context: Context
     known: dict[str, Any]
+    withheld: bool
     added: bool = False
 
     def take(self, step_id: str, step: StepRequest, sent: str) -> None:
@@ -293,7 +284,7 @@ class _Steps:
         row = self.known.get(step_id)
         modality = step.modality or ("" if step.modality_sent or row is None else row.modality)
         stations, where = self._where(step, row, modality)
-        parked = self._park_reason(modality, stations)
+        parked = ANOTHERS if self.withheld else park_reason(modality, stations, self.foreign_uid)
         values: dict[str, Any] = {
             **where,
             "modality": modality,
@@ -372,16 +363,6 @@ class _Steps:
             name, location = step.station_name or label.name, step.location or label.location
         return stations, {"station_name": left(name), "location": left(location)}
 
-    def _park_reason(self, modality: str, stations: tuple[str, ...]) -> str:
-        """Why a step may not be shown to any scanner; '' when it may. Nothing is invented to make it fit."""
-        if not modality:
-            return "modality-unknown"
-        if self.foreign_uid:
-            return FOREIGN_UID
-        if any(len(title) > SHORT_STRING for title in stations):
-            return "station-title-too-long"  # no scanner is called so, and none may be guessed
-        return "" if stations else NO_STATION
-
     def _start(self, step: StepRequest, row: Any | None, at: datetime) -> dict[str, Any]:
         start, defaulted = step.start, False
         if start is None:
@@ -392,6 +373,17 @@ class _Steps:
             which = "event" if told else "receipt"
             self.result.warnings.append(f"no scheduled start in the order: the time of {which} stands in")
         return {"start_date": f"{start:%Y%m%d}", "start_time": f"{start:%H%M%S}", "start_defaulted": defaulted}
+
+
+def park_reason(modality: str, stations: tuple[str, ...], foreign_uid: bool) -> str:
+    """Why a step may not be shown to any scanner; '' when it may. Nothing is invented to make it fit."""
+    if not modality:
+        return "modality-unknown"
+    if foreign_uid:
+        return FOREIGN_UID
+    if any(len(title) > SHORT_STRING for title in stations):
+        return "station-title-too-long"  # no scanner is called so, and none may be guessed
+    return "" if stations else NO_STATION
 
 
 def move_step(connection: Connection, order: orders.OrderRow, step: Any, room: str, context: Context) -> None:

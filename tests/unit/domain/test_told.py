@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.domain.told import alias, is_alias, shortened, told
-from bridge.workflow import scheduling
+from bridge.domain.told import alias, is_alias, shortened, told, told_id
 
 
 def test_an_identifier_that_fits_is_told_as_it_is() -> None:
@@ -28,5 +27,5 @@ def test_a_letter_keeps_its_accent_or_goes_with_it() -> None:
     assert shortened("a" * 12 + "e\u0301" + "b" * 9, 16) == "a" * 12 + "..."
 
 
-def test_every_identifier_has_the_same_alias_wherever_it_is_told() -> None:
-    assert scheduling.alias("A" * 20) == alias("A" * 20) == told("A" * 20, 16) == scheduling.told_id("A" * 20)
+def test_an_id_of_more_than_sixteen_characters_gets_an_alias() -> None:
+    assert (told_id("A" * 16), told_id("A" * 17)) == ("A" * 16, alias("A" * 17))
