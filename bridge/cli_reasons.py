@@ -44,6 +44,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "station-title-too-long": "the order names a station by more than the 16 characters of an AE title",
         "study-uid-of-another-patient": "the order's Study Instance UID is in use for another patient",
         "not-readable": "a device with utf8 = false cannot show it: details name the device and the tag",
+        "order-contradicts-patient": "ordered for somebody who is another person than ADT says of the number",
         "no-step": "the order names no modality, procedure or time",
     },
     "order-conflict": {
@@ -133,7 +134,10 @@ NEXT: dict[str, tuple[str, ...]] = {
     "study-unmatched": (_LINK,),
     "study-ambiguous": (_LINK,),
     "study-conflict": (_LINK, _CLOSE),
-    "order-parked": ("bridge messages replay --parked --yes (when the cause is mended)",),
+    "order-parked": (
+        "bridge messages replay --parked --yes (when the cause is mended)",
+        "bridge review accept ENTRY --reason TEXT (order-contradicts-patient, the same person after all)",
+    ),
     "patient-overlay": (
         "bridge review accept ENTRY --reason TEXT · bridge messages replay MESSAGE --yes (the same person after all)",
         _CLOSE,

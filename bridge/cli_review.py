@@ -87,11 +87,15 @@ def close_(context: click.Context, number: int, reason: str) -> None:
 @click.option("--reason", required=True, help="How you know that it is the same person; it stays with the entry.")
 @click.pass_context
 def accept_(context: click.Context, number: int, reason: str) -> None:
-    """The parked message of #ENTRY is of the patient whose number it carries: its next replay takes it."""
+    """The parked message or order of #ENTRY is of the patient whose number it carries: a message's next replay takes
+    it, an order is on the worklist again."""
     from bridge.workflow.reviewing import accept_patient
 
     subject = _change(context, lambda c: accept_patient(c, number, who(), reason))
-    click.echo(f"accepted; now: bridge messages replay {subject.removeprefix('message:')} --yes")
+    kind, _, number_of_it = subject.partition(":")
+    click.echo(
+        f"accepted; now: bridge messages replay {number_of_it} --yes" if kind == "message" else f"accepted: {subject}"
+    )
 
 
 def _change(context: click.Context, act: Callable[[Context], Any]) -> Any:

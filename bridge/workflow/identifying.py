@@ -25,6 +25,7 @@ from bridge.domain.patient import (
 from bridge.store import orders, patients, review, studies
 from bridge.store.db import Connection
 from bridge.store.patients import Owned, PatientRow
+from bridge.workflow import withholding
 
 OVERLAY = "patient-overlay"
 CONTRADICTS = "message-contradicts-patient"
@@ -38,11 +39,13 @@ KEPT = "the patient is known by another name: the one known is kept"
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """The patient of an order or a report. `parked` is why a person must say first that it is theirs, else ''."""
+    """The patient of an order or a report. `parked` is why a person must say first that it is theirs, else ''.
+    `agrees`: it names the person of the record, or somebody has said so."""
 
     patient_id: int
     parked: str = ""
     warnings: tuple[str, ...] = ()
+    agrees: bool = False
 
 
 def take_patient_of_order(
@@ -73,9 +76,11 @@ def take_patient_of_order(
     if contradicts and not review.was_accepted(connection, OVERLAY, subject):
         review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {"patient": stored.id})
         return Whose(stored.id, CONTRADICTS)
-    corrects = stored.provisional and not contradicts and are_plainly_one(told, known)
+    plainly = not contradicts and are_plainly_one(told, known)
+    corrects = stored.provisional and plainly
     _take(connection, data, owned, stored, provisional=True, event_at=event_at, at=at, fills_only=not corrects)
-    return Whose(stored.id, warnings=() if corrects or not stored.provisional else (KEPT,))
+    warnings = () if corrects or not stored.provisional else (KEPT,)
+    return Whose(stored.id, warnings=warnings, agrees=contradicts or (plainly and bool(told.name)))
 
 
 def take_patient_of_feed(
@@ -198,7 +203,10 @@ def _change(
     if not provisional:
         # Studies are judged and published again; a person looks when hardly anything of the old record is left.
         studies.rejudge_of_patient(connection, stored.id)
-        if are_two_people(Person(name, birth_date, sex), _known(stored)):
+        told, known = Person(name, birth_date, sex), _known(stored)
+        if confirms and is_doubted(told, known):
+            withholding.withhold(connection, stored.id, at)  # as they had been parked, had the feed spoken first
+        if are_two_people(told, known):
             reason = "name-birth-and-sex-changed"
             review.open_review(connection, OVERLAY, f"patient:{stored.id}", reason, at, {})
 

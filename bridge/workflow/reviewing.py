@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, outbox, review
+from bridge.store import audit, orders, outbox, review
 from bridge.store.db import Connection
+from bridge.workflow import withholding
 from bridge.workflow.context import Context
 from bridge.workflow.identifying import CONTRADICTS, OVERLAY
+from bridge.workflow.scheduling import ANOTHERS
 
 INSTEAD = {
     "study-unmatched": "it closes when the study is linked: bridge review link STUDY ORDER",
     "study-ambiguous": "it closes when the study is linked: bridge review link STUDY ORDER",
     "order-parked": "it closes when the order can be placed or has ended: mend what it names, then "
-    "bridge messages replay --parked --yes",
+    "bridge messages replay --parked --yes (order-contradicts-patient: bridge review accept ENTRY)",
     "publication-waiting": "it closes when the EHR has taken the study: bridge publications list",
     "outbound-dead": "say what becomes of the message: bridge outbound retry ID, or bridge outbound drop ID",
 }
@@ -42,8 +44,9 @@ def close_entry(context: Context, entry_id: int, who: str, reason: str) -> str:
 
 
 def accept_patient(context: Context, entry_id: int, who: str, reason: str) -> str:
-    """A person says that a parked message is of the patient whose number it carries, whatever it says of their name;
-    returns its subject. The message's next replay takes it. Raises `NotFound`, or `StateConflict` for any other entry.
+    """A person says that a parked message, or an order that was withheld, is of the patient whose number it carries,
+    whatever it says of their name; returns its subject. The message's next replay takes it, the order is shown again.
+    Raises `NotFound`, or `StateConflict` for any other entry.
     """
 
     def change(connection: Connection) -> str:
@@ -51,11 +54,16 @@ def accept_patient(context: Context, entry_id: int, who: str, reason: str) -> st
         entry = review.get_review(connection, entry_id)
         if entry is None:
             raise NotFound("no such entry", where=where)
-        if entry["closed_at"] is not None or entry["reason"] != CONTRADICTS:
-            raise StateConflict("only an open entry message-contradicts-patient can be accepted", where=where)
+        if entry["closed_at"] is not None or entry["reason"] not in (CONTRADICTS, ANOTHERS):
+            raise StateConflict(f"only an open entry {CONTRADICTS} or {ANOTHERS} can be accepted", where=where)
         subject = str(entry["subject"])
-        review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {**entry["details"], "accepted": True})
-        review.close_review(connection, (OVERLAY,), subject, at, who, reason)
+        if entry["reason"] == ANOTHERS:
+            order_id = orders.get_step(connection, int(subject.removeprefix("step:"))).order_id
+            withholding.release(connection, order_id, at, who, reason)
+            subject = f"order:{order_id}"
+        else:
+            review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {**entry["details"], "accepted": True})
+            review.close_review(connection, (OVERLAY,), subject, at, who, reason)
         audit.write_audit(
             connection, at=at, who=who, action="patient-accepted", subject=subject, details={"entry": entry_id}
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bridge.store import review
 from bridge.workflow.identifying import CONTRADICTS, KEPT, SEVERAL
 from bridge.workflow.replaying import Replaying
 from bridge.workflow.reviewing import accept_patient
+from bridge.workflow.scheduling import ANOTHERS
 from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
 
 SSN = Identifier("999999999", "SSA", "SS")
@@ -233,11 +235,61 @@ def test_only_such_an_entry_can_be_accepted(house: House) -> None:
         accept_patient(house.context, 99, "cli:x", "why not")
 
 
-def test_a_feed_that_first_speaks_of_another_person_is_believed_and_looked_at(house: House) -> None:
+# -- orders that came before the feed, for somebody else ----------------------------------------------------------
+
+
+def withheld(house: House) -> None:
+    """An order of John's under Jane's number, before registration told of Jane."""
+    house.order(order(patient=OTHER_PERSON))
+    confirmed(house)
+
+
+def test_a_feed_that_first_speaks_of_another_person_is_believed_and_their_orders_wait(house: House) -> None:
+    withheld(house)
+    assert (shown(house), house.patient(JANE).name) == ([], PersonName("DOE^JANE"))
+    assert house.reviews() == {
+        ("patient-overlay", "name-birth-and-sex-changed"), ("order-parked", ANOTHERS),
+    }  # fmt: skip
+
+
+def test_a_feed_that_corrects_one_thing_withholds_no_order(house: House) -> None:
     house.order(order())
-    house.adt("A04", JANE, name=PersonName("ROE^JOHN"), birth_date="19700707", sex="M")
-    assert shown(house) == [("A1", "ROE^JOHN")]
-    assert house.reviews() == {("patient-overlay", "name-birth-and-sex-changed")}
+    house.adt("A04", JANE, name=PersonName("ROE^JANE"), birth_date="19800101", sex="F")
+    assert shown(house) == [("A1", "ROE^JANE")]
+
+
+def test_a_withheld_order_that_a_person_accepts_is_shown(house: House) -> None:
+    withheld(house)
+    (entry,) = (e for e in house.read(review.open_reviews) if e["reason"] == ANOTHERS)
+    assert accept_patient(house.context, int(str(entry["id"])), "cli:x", "asked the ward") == "order:1"
+    assert shown(house) == [("A1", "DOE^JANE")]
+    assert ("order-parked", ANOTHERS) not in house.reviews()
+
+
+def test_a_message_that_agrees_with_the_record_shows_a_withheld_order(house: House) -> None:
+    withheld(house)
+    house.order(order("XO"))
+    assert shown(house) == [("A1", "DOE^JANE")]
+    assert ("order-parked", ANOTHERS) not in house.reviews()
+
+
+@pytest.mark.parametrize("said", [OTHER_PERSON, PatientData(()), PatientData((JANE,))], ids=["other", "none", "number"])
+def test_a_message_that_does_not_name_the_person_shows_no_withheld_order(house: House, said: PatientData) -> None:
+    withheld(house)
+    house.order(replace(order("XO"), patient=said))
+    assert shown(house) == []
+
+
+def test_a_withheld_order_that_is_cancelled_waits_for_nobody(house: House) -> None:
+    withheld(house)
+    house.order(replace(order("CA", "CA"), patient=PatientData(())))
+    assert ("order-parked", ANOTHERS) not in house.reviews()
+
+
+def test_a_new_order_of_the_person_of_the_record_is_shown_beside_a_withheld_one(house: House) -> None:
+    withheld(house)
+    house.order(second_order(who()))
+    assert shown(house) == [("A2", "DOE^JANE")]
 
 
 # -- the Patient ID that scanners are told ------------------------------------------------------------------------
