@@ -73,6 +73,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "order-given-up": "an order that was cancelled or discontinued is performed: it stays given up",
         "order-on-hold": "an order on hold is performed: it is in progress now",
         "patient-missing": "a device performed a step under an accession number, but names no patient: not applied",
+        "done-by-a-link-undone": "a study's link was undone that had ended this order's step: it is not offered again",
         "step-unclear": "an exam was done, and which of several steps it was cannot be told: all stay open",
     },
     "patient-identifiers": {

@@ -10,13 +10,15 @@ from bridge.domain.matching import Candidate, Decision, OrderFacts, Rule, Spell,
 from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
 from bridge.log import work
-from bridge.store import audit, links, review, studies
+from bridge.store import audit, links, orders, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import performing, publishing, reporting
 from bridge.workflow.context import Context
+from bridge.workflow.leaving import PERFORMED
 
 BRIDGE = "bridge"
 log = logging.getLogger("bridge.matching")
+DONE_BY_LINK = "done-by-a-link-undone"
 REVIEWS = ("study-unmatched", "study-ambiguous")
 
 
@@ -111,6 +113,17 @@ class Matching:
         if uid != order.study_instance_uid:
             performing.order_came(connection, uid, order.order_id, self._context)
 
+    def _steps_stay(self, connection: Connection, study_id: int, gone: list[Any]) -> None:
+        """A step that was done by a link alone is not open again by its end: whether the exam was done after all only a
+        person can find out."""
+        uid = studies.get_study(connection, study_id).study_instance_uid
+        for link in gone:
+            own = {one.id: one.study_instance_uid for one in orders.procedures_of(connection, link.order_id)}
+            steps = orders.steps_of(connection, link.procedure_id)
+            if own[link.procedure_id] != uid and any(step.status in PERFORMED for step in steps):
+                at, subject, details = self._context.clock.now(), f"order:{link.order_id}", {"study": study_id}
+                review.open_review(connection, "performed-conflict", subject, DONE_BY_LINK, at, details)
+
     def link(self, study_id: int, order_id: int, by: str) -> None:
         """A person ties a study to an order. Raises `NotFound`, or `StateConflict` while images still come in."""
         self._context.database.write(lambda c: self._link_by_person(c, study_id, order_id, by))
@@ -141,6 +154,8 @@ class Matching:
             )
         for order in procedures:
             self._steps_follow(connection, study_id, order)
+        chosen = {order.procedure_id for order in procedures}
+        self._steps_stay(connection, study_id, [link for link in live if link.procedure_id not in chosen])
         audit.write_audit(
             connection,
             at=at,
@@ -166,6 +181,7 @@ class Matching:
             raise StateConflict("the study is linked to no order", where="study")
         for link in live:
             links.end_link(connection, link.id, at, by, reason)
+        self._steps_stay(connection, study_id, live)
         audit.write_audit(connection, at=at, who=by, action="study-unlinked", subject=f"study:{study_id}")
         review.open_review(connection, "study-ambiguous", f"study:{study_id}", "unlinked-by-a-person", at, {})
         studies.new_version(connection, study_id)

@@ -127,6 +127,34 @@ def test_a_link_that_fits_two_steps_moves_neither_and_a_person_is_told(house: Ho
     assert ("performed-conflict", "step-unclear") in house.reviews()
 
 
+def test_an_exam_that_a_link_ended_is_in_sight_when_the_link_is_undone(house: House) -> None:
+    an_order_without_uid(house)
+    images(house)
+    house.matching.link(house.study(OWN).id, house.order_row().id, "ann")
+    house.matching.unlink(house.study(OWN).id, "ann", "the wrong patient's")
+    assert ("performed-conflict", "done-by-a-link-undone") in house.reviews()
+
+
+def test_an_exam_that_a_link_ended_is_in_sight_when_another_order_is_chosen(house: House) -> None:
+    an_order_without_uid(house)
+    house.order(order(placer="P2", accession="A2", uid="1.2.4"))
+    images(house)
+    for placer in ("P1", "P2"):
+        house.matching.link(house.study(OWN).id, house.order_row(placer).id, "ann")
+    assert outcome(house, "P2") == ("COMPLETED", "CM")
+    assert ("performed-conflict", "done-by-a-link-undone") in house.reviews()
+
+
+def test_an_exam_whose_link_was_undone_is_offered_again_when_it_is_ordered_anew(house: House) -> None:
+    an_order_without_uid(house)
+    images(house)
+    house.matching.link(house.study(OWN).id, house.order_row().id, "ann")
+    house.matching.unlink(house.study(OWN).id, "ann", "the wrong patient's")
+    house.clock.advance(60)
+    house.order(order(uid="", event_time=house.clock.now()))
+    assert len(house.worklist()) == 1
+
+
 def test_a_study_made_from_the_wrong_entry_ends_the_step_of_the_order_that_a_person_chooses(house: House) -> None:
     house.order(order(uid=OWN, steps=(ct_step(step_id="S1"),)))
     house.order(order(placer="P2", accession="A2", uid="1.2.4", steps=(ct_step(step_id="S2"),)))
