@@ -155,7 +155,9 @@ def _create(
     what = f"{order.control} {order.status}".strip()
     orders.add_history(connection, order_id, at, what, "", status, message_id=message_id)
     audit.write_audit(connection, at=at, who=who, action="order-created", subject=f"order:{order_id}")
-    uid = take_procedure(connection, order_id, patient_id, order, status, result, context, fresh=True)
+    uid = ""
+    if state.created or order.procedure.steps:  # a placeholder waits for no person: no order exists
+        uid = take_procedure(connection, order_id, patient_id, order, status, result, context, fresh=True)
     _put_in_sight(connection, order_id, event, "", result, at)
     studies.reopen_for_order(
         connection,
@@ -232,7 +234,8 @@ def _change(
     what, note = f"{order.control} {event.status}".strip(), "late: it fills what was left open" if late else ""
     orders.add_history(connection, row.id, at, what, row.status, status, message_id=message_id, note=note)
     audit.write_audit(connection, at=at, who=who, action="order-changed", subject=f"order:{row.id}")
-    if late or action is Action.UPSERT or (action is Action.STATUS and order.procedure.steps):
+    tells_of_exam = late or action is Action.UPSERT or (action is Action.STATUS and order.procedure.steps)
+    if tells_of_exam and (said.after.created or order.procedure.steps):
         take_procedure(connection, row.id, row.patient_id, order, status, result, context, unseen=row.placeholder)
     _steps_follow(connection, row.id, status, said)
     _parking_follows(connection, row.id, row.status, status, at)

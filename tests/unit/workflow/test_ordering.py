@@ -478,3 +478,16 @@ def test_a_late_order_that_agrees_in_patient_modality_and_day_only_is_a_candidat
     assert (house.study().match_state, house.links()) == ("unmatched", [])
     assert ("study-unmatched", "weak-evidence") in house.reviews()
     assert len(house.worklist()) == 1
+
+
+@pytest.mark.parametrize("control", ["XO", "XX"])
+def test_a_change_without_a_step_of_an_order_that_is_not_known_waits_for_no_person(house: House, control: str) -> None:
+    assert house.order(order(control, steps=()))[0] is Fate.APPLIED
+    house.order(order(control, steps=()))
+    assert house.reviews() == set()
+
+
+def test_an_order_without_a_step_waits_for_a_person_also_when_its_change_came_first(house: House) -> None:
+    house.order(order("XO", steps=(), event_time=at(9)))
+    assert house.order(order(steps=(), event_time=at(8)))[0] is Fate.PARKED
+    assert house.reviews() == {("order-parked", "no-step")}
