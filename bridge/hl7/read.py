@@ -116,10 +116,8 @@ def _read_orders(message: Message, mappings: Mappings, warnings: list[str], mixe
     units = [unit for n, source in sources if (unit := _read_unit(n, source, mappings, warnings, mixed))]
     if not units:
         return ()
-    if _names_nobody(message) and not any(unit.control in CREATING for unit in units):
-        patient = PatientData(())
-    else:
-        patient = read_patient(message, mappings, warnings)
+    creates = any(unit.control in CREATING for unit in units)
+    patient = _read_patient(message, mappings, warnings, creates=creates)
     # A PID that is repeated may have a PV1 of its own behind it.
     several = len(message.segments("PID")) > 1
     visit = None if several else read_visit(message, mappings, warnings)
@@ -143,9 +141,20 @@ def _read_orders(message: Message, mappings: Mappings, warnings: list[str], mixe
     return tuple(found)
 
 
-def _names_nobody(message: Message) -> bool:
-    """No PID, or one with neither identifier nor name: what it says of a known order, it says by the order's number."""
-    return not any(message.repetitions("PID", field) for field in (2, 3, 4, 5))
+def _read_patient(message: Message, mappings: Mappings, warnings: list[str], *, creates: bool) -> PatientData:
+    """The patient; nobody where no identifier says who, and nothing is ordered: what such a message says of a known
+    order, a cancel above all, it says by the order's number (HL7 v2.5.1 4.4.1)."""
+    if creates:
+        return read_patient(message, mappings, warnings)
+    if not any(message.repetitions("PID", field) for field in (2, 3, 4, 5)):
+        return PatientData(())
+    try:
+        return read_patient(message, mappings, warnings)
+    except (MissingField, BadValue) as fault:
+        if fault.where != "PID-3":
+            raise
+    warnings.append("PID-3 has no identifier that says who the patient is: the order is found by its number")
+    return PatientData(())
 
 
 def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[str], mixed: bool) -> Unit | None:

@@ -192,6 +192,13 @@ def test_a_missing_patient_identifier_is_refused() -> None:
     assert isinstance(fault, MissingField) and fault.where == "PID-3"
 
 
+@pytest.mark.parametrize("pid", ["PID|||||Doe^Jane", "PID|||9^^^SSA^SS||Doe", "PID||P-1", "PID|||P-1^^^ADT1^AN||Doe"])
+def test_a_cancel_whose_pid_does_not_say_who_is_found_by_its_number(pid: str) -> None:
+    reading = read(MSH, pid, "ORC|CA|PL-1")
+    assert (reading.refusal, reading.orders[0].patient.identifiers) == (None, ())
+    assert any("PID-3" in warning for warning in reading.warnings)
+
+
 def test_an_order_without_numbers_is_refused() -> None:
     fault = refusal_of(MSH, PID, "ORC|NW", segment("OBR", f24="CT"))
     assert isinstance(fault, MissingField) and fault.where == "ORC-2"
@@ -345,10 +352,6 @@ def test_groups_that_cancel_and_change_one_order_contradict_each_other() -> None
 
 def test_a_cancel_without_pid_reads_with_nobody_s_identifiers() -> None:
     assert read(MSH, "ORC|CA|PL-1").orders[0].patient.identifiers == ()
-
-
-def test_a_cancel_that_names_somebody_without_an_identifier_is_refused() -> None:
-    assert refusal_of(MSH, "PID|||||Doe", "ORC|CA|PL-1").where == "PID-3"
 
 
 def test_several_tq1_are_told() -> None:
