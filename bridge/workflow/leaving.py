@@ -167,18 +167,21 @@ def order_came(connection: Connection, study_uid: str, context: Context) -> None
 
 def study_ended(connection: Connection, study: Any, context: Context) -> None:
     """The quiet time is over: silence is such a device's way of saying that it is done."""
-    doubt = ""
+    unclear: list[str] = []
+    # Of those modalities MPPS speaks, and its doubts are its own.
+    told = {step.modality for step in performed.performed_of_study(connection, study.study_instance_uid)}
     for part, sender in studies.senders_of(connection, study.id):
         device = Device(part.modality, sender, study.patient_id, study.patient_issuer)
         requests = [ScheduledReference(*request) for request in part.requests]
         for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
             if one.step is None:
-                doubt = doubt or ("" if part.modality in DERIVED else one.doubt)
+                if one.doubt == STEP_UNCLEAR and part.modality not in DERIVED | told:
+                    unclear.append(sender)
             elif one.step.status == StepStatus.STARTED and not _told_of(connection, one.step):
                 move(connection, one.step, StepStatus.COMPLETED, "study complete", f"study:{study.id}", context)
-    if doubt == STEP_UNCLEAR and not performed.performed_of_study(connection, study.study_instance_uid):
-        at = context.clock.now()
-        review.open_review(connection, "performed-conflict", f"study:{study.id}", "step-unclear", at, {})
+    subject, at = f"study:{study.id}", context.clock.now()
+    if unclear and not review.newest_of(connection, "performed-conflict", subject, "step-unclear"):
+        review.open_review(connection, "performed-conflict", subject, "step-unclear", at, {"aet": unclear[0]})
 
 
 def _steps_of_image(

@@ -122,7 +122,8 @@ def follow(connection: Connection, key: int, context: Context) -> None:
             performed.resolve_reference(connection, reference.id, step_id)
         steps[step_id] = None
     if doubt:
-        review.open_review(connection, CONFLICT, subject, doubt, at, {"aet": ae})
+        if not review.newest_of(connection, CONFLICT, subject, doubt):  # what a person has dealt with stays so
+            review.open_review(connection, CONFLICT, subject, doubt, at, {"aet": ae})
     elif news:
         review.close_review(connection, (CONFLICT,), subject, at, "bridge", "the step that it belongs to is known now")
     for step_id in steps:

@@ -83,6 +83,37 @@ def test_an_image_that_fits_two_steps_moves_neither_and_a_person_is_told(house: 
     assert ("performed-conflict", "step-unclear") in house.reviews()
 
 
+def test_images_that_fit_two_steps_are_shown_though_mpps_tells_of_another_modality(house: House) -> None:
+    house.order(order(steps=(CT, MR, ct_step(step_id="S3", modality="MR", modality_sent="MR"))))
+    house.mpps("1.1", ScheduledReference("1.2.3", scheduled_step_id="S1"), modality="CT", **JANES)
+    house.mpps_end("1.1")
+    house.image(modality="MR")
+    house.complete()
+    assert house.reviews() == {("performed-conflict", "step-unclear")}
+
+
+def test_images_of_an_exam_that_mpps_has_told_of_are_no_doubt(house: House) -> None:
+    house.order(order(steps=(CT, ct_step(step_id="S3"))))
+    house.mpps("1.1", ScheduledReference("1.2.3", scheduled_step_id="S1"), modality="CT", **JANES)
+    house.image()
+    house.mpps_end("1.1")
+    house.complete()
+    assert (statuses(house), house.reviews()) == ({"S1": "COMPLETED", "S3": "SCHEDULED"}, set())
+
+
+def test_late_images_do_not_show_again_what_a_person_has_dealt_with(house: House) -> None:
+    house.order(order(steps=(CT, ct_step(step_id="S3"))))
+    house.image()
+    house.complete()
+    subject = f"study:{house.study().id}"
+    house.database.write(
+        lambda c: review.close_review(c, ("performed-conflict",), subject, at(12), "cli:anna", "told the RIS")
+    )
+    house.image()
+    house.complete()
+    assert house.reviews() == set()
+
+
 def test_a_dose_report_of_a_known_exam_troubles_nobody(house: House) -> None:
     house.order(order(steps=(CT, MR)))
     house.image(modality="CT")
@@ -162,6 +193,17 @@ def test_mpps_with_a_step_id_that_we_never_gave_is_shown_to_a_person(house: Hous
     house.mpps("1.1", ScheduledReference("1.2.3", scheduled_step_id="S9"), modality="CT", **JANES)
     assert statuses(house) == {"S1": "SCHEDULED"}
     assert house.reviews() == {("performed-conflict", "step-unclear")}
+
+
+def test_an_unclear_step_that_a_person_has_dealt_with_is_not_shown_again_at_its_end(house: House) -> None:
+    house.order(order(steps=(CT, ct_step(step_id="S3"))))
+    house.mpps("1.1", ScheduledReference("1.2.3"), modality="CT", **JANES)
+    (entry,) = house.read(review.open_reviews)
+    house.database.write(
+        lambda c: review.close_review(c, ("performed-conflict",), str(entry["subject"]), at(12), "cli:anna", "known")
+    )
+    house.mpps_end("1.1")
+    assert house.reviews() == set()
 
 
 def test_mpps_of_an_unknown_study_is_no_conflict(house: House) -> None:
