@@ -17,6 +17,7 @@ from bridge.store import appointments, audit, orders, patients, review
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
 from bridge.workflow.context import Context
+from bridge.workflow.identifying import is_nobodys
 from bridge.workflow.scheduling import Result, move_step
 
 CONFLICT = "appointment-conflict"
@@ -32,7 +33,7 @@ def take_appointment(
     found = orders.find_order(connection, request.placer, request.filler)
     if len(found) > 1:
         return _park(connection, found[0], "order-numbers-of-two-orders", message_id, at)
-    order = found[0] if found else None
+    order = found[0] if found and not is_nobodys(connection, found[0]) else None
     if order is not None and not _theirs(connection, order, request.patient.identifiers):
         return _park(connection, order, ANOTHER_PATIENT, message_id, at)
     placer = request.placer or (order.placer if order else None)
@@ -64,7 +65,7 @@ def order_came(connection: Connection, order: OrderRequest, context: Context) ->
         appointments.drop_appointment(connection, row.id)
         return
     found = orders.find_order(connection, order.placer, order.filler)
-    if len(found) != 1:
+    if len(found) != 1 or is_nobodys(connection, found[0]):
         return
     if not _theirs(connection, found[0], tuple(Identifier(*i) for i in row.patient)):
         _park(connection, found[0], ANOTHER_PATIENT, row.message_id, at)

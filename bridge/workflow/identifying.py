@@ -24,6 +24,7 @@ from bridge.domain.patient import (
 )
 from bridge.store import orders, patients, review, studies
 from bridge.store.db import Connection
+from bridge.store.orders import OrderRow
 from bridge.store.patients import Owned, PatientRow
 from bridge.workflow import withholding
 
@@ -98,6 +99,12 @@ def take_patient_of_feed(
     fills_only = fills_only and not stored.provisional
     _take(connection, data, owned, stored, provisional=False, event_at=event_at, at=at, fills_only=fills_only)
     return stored.id
+
+
+def is_nobodys(connection: Connection, order: OrderRow) -> bool:
+    """A placeholder for what was said of an unknown order without a patient (no PID): whose it is, its NW will tell.
+    Until then it is nobody's, and no other patient's."""
+    return order.placeholder and not patients.identifiers_of(connection, order.patient_id)
 
 
 def was_merged_away(owned: tuple[Owned, ...]) -> bool:

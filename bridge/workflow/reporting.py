@@ -166,9 +166,11 @@ def _order_of(connection: Connection, row: Any) -> tuple[orders.OrderRow | None,
     filler = Identifier(row.filler_order_number, row.filler_issuer)
     placer = Identifier(row.placer_order_number, row.placer_issuer) if row.placer_order_number else None
     found = orders.find_order(connection, placer, None if filler == placer else filler)
+    found = [one for one in found if not identifying.is_nobodys(connection, one)]
     if not found and row.accession_number:
         accession = Identifier(row.accession_number, row.accession_issuer)
         found = [orders.get_order(connection, o) for o in reports.orders_by_accession(connection, accession)]
+        found = [one for one in found if not identifying.is_nobodys(connection, one)]
         if len(found) > 1 and all(f.patient_id == row.patient_id for f in found):
             return None, ""  # one report for orders that were read together: the study ties it
     if len(found) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from itertools import permutations
 from typing import Any
@@ -13,6 +14,7 @@ from bridge.config import Station
 from bridge.domain.appointment import AppointmentRequest
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate, Reading
+from bridge.domain.patient import PatientData
 from bridge.store import orders
 from tests.unit.workflow.house import JANE, JOHN, House, at, ct_step, order, who
 
@@ -232,3 +234,24 @@ def test_whatever_comes_first_the_newest_word_on_the_time_holds(house: House, ar
     for index in arrival:
         house.send(story[index])
     assert shown(house) == ["170000"]
+
+
+# -- an order of which only its number is known -------------------------------------------------------------------
+
+
+def test_an_appointment_of_an_order_that_was_spoken_of_without_a_patient_waits_for_the_order(house: House) -> None:
+    acts = {
+        "status": lambda: house.order(replace(order("SC", "SC", steps=(), event_time=at(12)), patient=PatientData(()))),
+        "appointment": lambda: send(house, appointment("S12", local(15))),
+        "order": lambda: house.order(early()),
+    }
+    for name in ("status", "appointment", "order"):
+        assert acts[name]()[0] is not Fate.PARKED, name
+    assert (shown(house), house.reviews()) == (["150000"], set())
+
+
+def test_what_is_said_without_a_patient_parks_no_appointment_that_waits(house: House) -> None:
+    send(house, appointment("S12", local(15)))
+    house.order(replace(early("XO", steps=()), patient=PatientData(())))
+    house.order(early())
+    assert (shown(house), house.reviews()) == (["150000"], set())

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate, Reading
-from bridge.domain.patient import NO_NAME, PersonName
+from bridge.domain.patient import NO_NAME, PatientData, PersonName
 from bridge.domain.report import ReportRequest
 from bridge.store import orders, reports
 from tests.unit.workflow.house import JANE, JOHN, House, at, order, who
@@ -115,6 +115,13 @@ def test_a_report_of_another_patient_than_the_orders_is_never_tied(house: House)
     fate, _ = send(house, report(patient=who(JOHN)))
     assert (fate, only(house).order_id) == (Fate.PARKED, None)
     assert ("report-conflict", "report-of-another-patient") in house.reviews()
+
+
+def test_a_report_of_an_order_that_was_spoken_of_without_a_patient_waits_for_the_order(house: House) -> None:
+    house.order(replace(order("SC", "SC", steps=(), event_time=at(9)), patient=PatientData(())))
+    assert send(house, report())[0] is Fate.APPLIED
+    house.order(order(event_time=at(8)))
+    assert (only(house).order_id, house.reviews()) == (house.order_row().id, set())
 
 
 def test_a_report_of_another_patient_is_not_tied_when_the_order_comes_later(house: House) -> None:
