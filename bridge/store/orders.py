@@ -20,6 +20,7 @@ from bridge.store.schema import (
     order_history,
     patient_identifier,
     performed_reference,
+    report,
     requested_procedure,
     scheduled_procedure_step,
     scheduled_station,
@@ -156,7 +157,12 @@ _UID_PERFORMED = Prepared(
 _ORDERED_FOR_ANOTHER = (
     exists()
     .select_from(procedure.join(imaging_order, imaging_order.c.id == procedure.c.order_id))
-    .where(procedure.c.study_instance_uid == bindparam("uid"), imaging_order.c.patient_id != bindparam("p"))
+    .where(
+        procedure.c.study_instance_uid == bindparam("uid"),
+        imaging_order.c.patient_id != bindparam("p"),
+        # A placeholder whose patient nobody has told yet: of nobody else, perhaps of this very one.
+        exists().where(patient_identifier.c.patient_id == imaging_order.c.patient_id),
+    )
 )
 _STORED_FOR_ANOTHER = exists().where(
     study.c.study_instance_uid == bindparam("uid"),
@@ -439,6 +445,20 @@ _EVENTS = Prepared(select(order_event).where(order_event.c.order_id == bindparam
 
 def add_event(connection: Connection, order_id: int, message_id: int | None, values: Mapping[str, Any]) -> None:
     connection.execute(_EVENT_INSERT, {**values, "order_id": order_id, "message_id": message_id})
+
+
+_JOIN = tuple(
+    Prepared(update(table).where(table.c.order_id == bindparam("gone")).values(order_id=bindparam("kept")))
+    for table in (order_event, order_history, report)
+)
+_DROP = Prepared(delete(imaging_order).where(imaging_order.c.id == bindparam("gone")))
+
+
+def join_orders(connection: Connection, kept: int, gone: int) -> None:
+    """What was said and reported of one order is of the other; the one has no procedure, and goes."""
+    for statement in _JOIN:
+        connection.execute(statement, {"kept": kept, "gone": gone})
+    connection.execute(_DROP, {"gone": gone})
 
 
 def moments_of(connection: Connection, message_id: int) -> dict[int, list[datetime]]:

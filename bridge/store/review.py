@@ -72,6 +72,10 @@ def close_review(
         connection.execute(_CLOSE, {"k": kind, "s": subject, "at": at, "by": by, "res": resolution})
 
 
+def is_open(connection: Connection, kind: str, subject: str) -> bool:
+    return connection.execute(_FIND, {"k": kind, "s": subject}).first() is not None
+
+
 def was_accepted(connection: Connection, kind: str, subject: str) -> bool:
     """Whether a person has closed the subject's last entry of the kind by accepting it (`workflow/reviewing.py`)."""
     row = connection.execute(_LAST, {"k": kind, "s": subject}).first()

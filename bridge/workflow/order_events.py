@@ -152,14 +152,16 @@ def say(
     sent: OrderRequest,
     telling: Telling,
     fits: Callable[[OrderRequest], bool],
+    joined: bool,
 ) -> Said:
     """What the order is with one event more. Only a late one makes us read what was said before, and one that takes
-    the place of what its message said the first time. `fits`: whether another procedure of the order will be taken."""
+    the place of what its message said the first time. `fits`: whether another procedure of the order will be taken.
+    `joined`: the events of another order have just become this one's, so that all of them are applied."""
     ahead = telling.ahead.pop(id(sent), None)
     if ahead is not None and row.state is not None:
         return replace(ahead, before=row.state, after=row.state)
     was = telling.again.take_back(connection, row.id) if telling.again is not None else None
-    late = _is_late(connection, row, event)
+    late = joined or _is_late(connection, row, event)
     if not late and row.state is not None and was is None:
         after, reordered = advance(row.state, event.control, event.status)
         return Said(row.state, after, reordered, False, True, request, times_of([event]))
@@ -170,7 +172,7 @@ def say(
     every = [*known, event, *(telling.events[id(one)] for one in further)]
     before, folded = fold(known), fold(every)
     reordered = folded.reordered > (was or before).reordered
-    news = not late or was is not None or folded != before
+    news = not late or joined or was is not None or folded != before
     times = times_of(every if late else [event])
     said = Said(before.state, folded.state, reordered, late, news, request, times)
     if not late:

@@ -23,6 +23,7 @@ from bridge.workflow.context import Context
 from bridge.workflow.order_events import Said, Telling
 from bridge.workflow.scheduling import Result, take_procedure
 
+_WAITING = ("order-conflict", "order-parked", appointing.CONFLICT)
 _ENDS = frozenset({Action.CANCEL, Action.DISCONTINUE})
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
 
@@ -44,6 +45,9 @@ def take_order(
             notifying.answer_request(connection, order, message_id, False, context)
         return Result(warnings=[f"order control {order.control} asks for no change"], changed=False)
     found = _find(connection, order)
+    joined = _tombstone(connection, order, found)
+    if joined is not None:
+        found = [one for one in found if one.id != joined.id]
     if len(found) > 1:
         return _park(connection, found[0], "order-numbers-of-two-orders", {"orders": [f.id for f in found]}, at)
     if order.contradiction:
@@ -59,7 +63,18 @@ def take_order(
     event = telling.event(connection, known, sent)
     if found:
         result = _change(
-            connection, found[0], order, event, action, whose.patient_id, message_id, who, context, sent, telling
+            connection,
+            found[0],
+            order,
+            event,
+            action,
+            whose.patient_id,
+            message_id,
+            who,
+            context,
+            sent,
+            telling,
+            joined,
         )
     else:
         result = _create(connection, order, event, action, whose.patient_id, message_id, who, context)
@@ -83,6 +98,37 @@ def _find(connection: Connection, order: OrderRequest) -> list[OrderRow]:
         detail = orders.find_order(connection, order.detail_placer, order.detail_filler)
         found += [one for one in detail if one.id not in known]
     return found
+
+
+def _tombstone(connection: Connection, order: OrderRequest, found: list[OrderRow]) -> OrderRow | None:
+    """Of two orders that a message says are one: what was only spoken of by the one number, before its order came by
+    the other. No scanner was ever shown it, it is nobody's or the same patient's, and nothing of it waits for a person.
+    """
+    if len(found) != 2 or order.detail_placer or order.detail_filler:
+        return None
+    for gone, kept in (found[::-1], found):
+        if (
+            gone.placeholder
+            and _may_adopt(connection, gone, kept.patient_id)
+            and all(a is None or b is None or a.key == b.key for a, b in _numbers_of(gone, kept))
+            and not orders.procedures_of(connection, gone.id)
+            and not any(review.is_open(connection, kind, f"order:{gone.id}") for kind in _WAITING)
+        ):
+            return gone
+    return None
+
+
+def _numbers_of(one: OrderRow, other: OrderRow) -> list[tuple[Identifier | None, Identifier | None]]:
+    return [(one.placer, other.placer), (one.filler, other.filler), (one.accession, other.accession)]
+
+
+def _join(connection: Connection, row: OrderRow, gone: OrderRow, who: str, at: datetime) -> None:
+    """What was said of the tombstone was said of the order: a cancel by its filler number stops it after all."""
+    orders.join_orders(connection, row.id, gone.id)
+    if gone.patient_id != row.patient_id:
+        patients.drop_patient(connection, gone.patient_id)
+    details = {"joined": gone.id}
+    audit.write_audit(connection, at=at, who=who, action="order-joined", subject=f"order:{row.id}", details=details)
 
 
 def _whose(
@@ -181,6 +227,7 @@ def _change(
     context: Context,
     sent: OrderRequest,
     telling: Telling,
+    joined: OrderRow | None,
 ) -> Result:
     at = context.clock.now()
     if not _may_adopt(connection, known, patient_id):
@@ -189,9 +236,18 @@ def _change(
     if _has_two_accessions(connection, known, order, event):
         return _park(connection, known, "accession-numbers-of-two-exams", {"message": message_id}, at)
     row = _adopted(connection, known, patient_id)
+    if joined is not None:
+        _join(connection, row, joined, who, at)
     result = Result()
     said = order_events.say(
-        connection, row, event, order, sent, telling, lambda one: not _has_two_accessions(connection, row, one, event)
+        connection,
+        row,
+        event,
+        order,
+        sent,
+        telling,
+        lambda one: not _has_two_accessions(connection, row, one, event),
+        joined is not None,
     )
     order_events.keep(connection, row.id, message_id, event)
     if not said.news:

@@ -12,8 +12,8 @@ import pytest
 from bridge.config import Site, Station
 from bridge.domain.identity import Identifier
 from bridge.domain.message import Fate
-from bridge.domain.order import OrderStatus, StepRequest
-from bridge.domain.patient import Visit
+from bridge.domain.order import OrderRequest, OrderStatus, StepRequest
+from bridge.domain.patient import PatientData, Visit
 from bridge.domain.performed import ScheduledReference
 from tests.unit.workflow.house import CT1, JOHN, House, at, ct_step, made, order, who
 
@@ -491,3 +491,74 @@ def test_an_order_without_a_step_waits_for_a_person_also_when_its_change_came_fi
     house.order(order("XO", steps=(), event_time=at(9)))
     assert house.order(order(steps=(), event_time=at(8)))[0] is Fate.PARKED
     assert house.reviews() == {("order-parked", "no-step")}
+
+
+# -- one order, spoken of by one of its numbers before the message that has both ----------------------------------
+
+NOBODY = who(identifiers=())
+BOTH = order("XO", "SC", filler="F1", event_time=at(9))
+
+
+def cancelled_by_filler(patient: PatientData = NOBODY, status: str = "") -> OrderRequest:
+    return order(
+        "OC", status, placer="", filler="F1", accession="", steps=(), uid="", event_time=at(10), patient=patient
+    )
+
+
+@pytest.mark.parametrize("patient", [NOBODY, who()], ids=["nobody", "same"])
+def test_a_cancel_by_the_filler_number_alone_stops_the_order_of_the_placer(house: House, patient: PatientData) -> None:
+    house.order(order(accession="", event_time=at(8)))
+    house.order(cancelled_by_filler(patient))
+    assert house.order(BOTH)[0] is Fate.APPLIED
+    assert (house.order_row().status, house.worklist(), house.reviews()) == ("CA", [], set())
+
+
+def test_the_order_has_both_numbers_then(house: House) -> None:
+    house.order(order(accession="", event_time=at(8)))
+    house.order(cancelled_by_filler())
+    house.order(BOTH)
+    (row,) = house.rows("imaging_order")
+    assert (row.placer_order_number, row.filler_order_number) == ("P1", "F1")
+    assert len(house.rows("order_event")) == 3
+    assert len(house.rows("patient")) == 1
+
+
+def test_a_cancel_by_the_placer_number_alone_stops_the_order_of_the_filler(house: House) -> None:
+    house.order(order("SN", placer="", filler="F1", event_time=at(8)))
+    house.order(order("CA", accession="", steps=(), uid="", event_time=at(10), patient=NOBODY))
+    house.order(BOTH)
+    assert (house.order_row().status, house.worklist()) == ("CA", [])
+
+
+def test_a_re_order_after_the_cancel_is_shown(house: House) -> None:
+    house.order(order(accession="", event_time=at(8)))
+    house.order(cancelled_by_filler())
+    house.order(order(filler="F1", event_time=at(11)))
+    assert len(house.worklist()) == 1
+
+
+def test_a_cancel_of_another_patients_order_stops_none(house: House) -> None:
+    house.order(order(accession="", event_time=at(8)))
+    house.order(cancelled_by_filler(who(JOHN)))
+    assert house.order(BOTH)[0] is Fate.PARKED
+    assert house.reviews() == {("order-conflict", "order-numbers-of-two-orders")}
+
+
+def test_two_orders_that_were_ordered_stay_two(house: House) -> None:
+    house.order(order(accession="", event_time=at(8)))
+    house.order(order("SN", placer="", filler="F1", accession="A2", uid="1.2.4", event_time=at(8)))
+    assert house.order(BOTH)[0] is Fate.PARKED
+    assert len(house.rows("imaging_order")) == 2
+
+
+def test_what_a_person_is_to_look_at_is_not_joined(house: House) -> None:
+    house.order(order(accession="", event_time=at(8)))
+    house.order(cancelled_by_filler(status="ER"))
+    assert house.order(BOTH)[0] is Fate.PARKED
+
+
+def test_a_message_that_is_parked_joins_nothing(house: House) -> None:
+    house.order(order(accession="", event_time=at(8)))
+    house.order(cancelled_by_filler())
+    assert house.order(replace(BOTH, patient=who(JOHN)))[0] is Fate.PARKED
+    assert len(house.rows("imaging_order")) == 2
