@@ -62,9 +62,10 @@ class Matching:
     def _write(self, connection: Connection, study_id: int, decision: Decision, live: list[Any]) -> None:
         at = self._context.clock.now()
         wanted = {c.order.procedure_id: c for c in decision.links}
-        for link in live:
-            if link.procedure_id not in wanted:
-                links.end_link(connection, link.id, at, BRIDGE, decision.reason)
+        gone = [link for link in live if link.procedure_id not in wanted]
+        for link in gone:
+            links.end_link(connection, link.id, at, BRIDGE, decision.reason)
+        self._steps_stay(connection, study_id, gone)
         for procedure_id, candidate in wanted.items():
             if procedure_id not in {link.procedure_id for link in live}:
                 self._link(connection, study_id, candidate, BRIDGE)

@@ -145,6 +145,16 @@ def test_an_exam_that_a_link_ended_is_in_sight_when_another_order_is_chosen(hous
     assert ("performed-conflict", "done-by-a-link-undone") in house.reviews()
 
 
+def test_an_exam_that_a_link_ended_is_in_sight_when_matching_takes_the_link_back(house: House) -> None:
+    an_order_without_uid(house)
+    house.image(study_instance_uid=OWN)
+    house.complete()
+    house.image(study_instance_uid=OWN, patient_id=JOHN.value)
+    house.complete()
+    assert house.links(OWN) == []
+    assert ("performed-conflict", "done-by-a-link-undone") in house.reviews()
+
+
 def test_an_exam_whose_link_was_undone_is_offered_again_when_it_is_ordered_anew(house: House) -> None:
     an_order_without_uid(house)
     images(house)
