@@ -107,7 +107,8 @@ def take_procedure(
         if unseen and len(stored) == 1:
             procedure_id, known = _named_anew(connection, row, order, known, context)
     new_uid = new_uid or any(s.parked == FOREIGN_UID for s in known.values())
-    foreign = new_uid and orders.study_uid_of_another(connection, uid, patient_id)
+    # A placeholder was perhaps nobody's, and its UID held against no one.
+    foreign = (new_uid or unseen) and orders.study_uid_of_another(connection, uid, patient_id)
     withheld = any(s.parked == ANOTHERS for s in known.values())
     desk = _Steps(connection, key, order, status, foreign, result, context, dict(known), withheld)
     rows = list(known.values())

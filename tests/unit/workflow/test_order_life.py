@@ -10,7 +10,7 @@ from bridge.domain.message import UNKNOWN_END, Fate
 from bridge.domain.order import OrderStatus, StepRequest
 from bridge.domain.performed import ScheduledReference
 from bridge.store import orders
-from tests.unit.workflow.house import JANE, NOON, House, at, ct_step, order, who
+from tests.unit.workflow.house import JANE, JOHN, NOON, House, at, ct_step, order, who
 
 NOBODY = who(identifiers=())
 
@@ -230,3 +230,21 @@ def test_the_state_kept_with_the_order_is_the_fold_of_its_events(house: House) -
     house.order(order("XO", "SC"))
     row = house.order_row()
     assert house.read(lambda c: fold(order_events.events_of(c, row.id))).state == row.state
+
+
+# -- a Study Instance UID that an order carries of which nobody knows whose it is ---------------------------------
+
+
+def test_a_study_uid_of_nobodys_order_hides_no_other_order(house: House) -> None:
+    house.order(order("XO", placer="P2", accession="A2", patient=NOBODY))
+    assert house.order(order())[0] is Fate.APPLIED
+    house.order(order(placer="P2", accession="A2"))
+    assert {e.accession_number for e in house.worklist()} == {"A1", "A2"}
+
+
+def test_an_order_that_turns_out_to_be_another_patients_is_judged_by_its_study_uid_again(house: House) -> None:
+    house.order(order("XO", placer="P2", accession="A2", patient=NOBODY))
+    house.order(order())
+    house.order(order(placer="P2", accession="A2", patient=who(JOHN)))
+    assert [e.accession_number for e in house.worklist()] == ["A1"]
+    assert ("order-parked", "study-uid-of-another-patient") in house.reviews()
