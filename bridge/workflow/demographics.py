@@ -38,11 +38,7 @@ def take_patient_event(connection: Connection, event: PatientEvent, who: str, co
         return _keep(connection, event, who, at)
     warnings: list[str] = []
     if was_merged_away(patients.find_owned(connection, event.patient.identifiers)):
-        if event.event in RE_OWNING or context.settings.patients.merged_away == "refuse":
-            survivor = patients.find_patient(connection, event.patient.identifiers)
-            loop = event.event in MERGES and patients.find_patient(connection, event.prior) == survivor
-            code = "duplicate-key" if loop else "unknown-key"
-            raise StateConflict("the record was merged into another one", where="PID-3", code=code)
+        _check_merged_away(connection, event, context)
         warnings.append(MERGED)
     shared: tuple[Identifier, ...] = ()
     if event.event in RE_OWNING:
@@ -62,6 +58,20 @@ def take_patient_event(connection: Connection, event: PatientEvent, who: str, co
             _stay_in_use(connection, shared, patient_id, at)
     audit.write_audit(connection, at=at, who=who, action=f"patient-{event.event}", subject=f"patient:{patient_id}")
     return warnings + more
+
+
+def _check_merged_away(connection: Connection, event: PatientEvent, context: Context) -> None:
+    """A merge into a record that was itself merged follows it to the end of the chain, whichever merge came first.
+    Raises `StateConflict` for one that would go round in a circle, and for what else may not speak of such a record."""
+    if event.event in MERGES:
+        survivors = patients.find_patient(connection, event.patient.identifiers)
+        prior = patients.find_owned(connection, event.prior)
+        if any(one.patient_id in survivors and not one.retired for one in prior):
+            raise StateConflict("the record was merged into another one", where="PID-3", code="duplicate-key")
+        if len(survivors) == 1:
+            return
+    if event.event in RE_OWNING or context.settings.patients.merged_away == "refuse":
+        raise StateConflict("the record was merged into another one", where="PID-3", code="unknown-key")
 
 
 def _told_apart(event: PatientEvent) -> tuple[PatientEvent, tuple[Identifier, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 
@@ -134,6 +135,33 @@ def test_a_chain_of_merges_leads_to_the_last(house: House) -> None:
     house.adt("A40", JANE, prior=(doe,))
     assert house.patient(sunday).id == house.patient(doe).id == house.patient(JANE).id
     assert house.worklist()[0].patient_id == "1001"
+
+
+@pytest.mark.parametrize("arrival", permutations(range(4)))
+def test_a_chain_of_merges_leads_to_the_last_whichever_merge_came_first(house: House, arrival: tuple[int, ...]) -> None:
+    sunday, doe = Identifier("SUNDAY", "OF1"), Identifier("DOE", "HOSP")
+    acts: list[Callable[[], tuple[Fate, list[str]]]] = [
+        lambda: house.order(order(patient=who(sunday))),
+        lambda: house.adt("A04", doe),
+        lambda: house.adt("A40", doe, prior=(sunday,)),
+        lambda: house.adt("A40", JANE, prior=(doe,)),
+    ]
+    assert {acts[n]()[0] for n in arrival} == {Fate.APPLIED}
+    assert house.patient(sunday).id == house.patient(doe).id == house.patient(JANE).id
+    assert house.worklist()[0].patient_id == "1001"
+
+
+def test_a_merge_into_a_record_that_was_merged_may_be_told_twice(house: House) -> None:
+    house.adt("A40", JOHN, prior=(TEMP,))
+    house.adt("A40", JANE, prior=(JOHN,))
+    assert house.adt("A40", JOHN, prior=(TEMP,))[0] is Fate.APPLIED
+    assert house.patient(TEMP).id == house.patient(JOHN).id == house.patient(JANE).id
+
+
+def test_a_merge_that_would_take_the_survivors_own_number_along_is_refused(house: House) -> None:
+    house.adt("A40", JANE, prior=(JOHN,))
+    assert house.adt("A40", JOHN, prior=(TEMP, JANE))[1][0] == "duplicate-key PID-3"
+    assert house.adt("A08", JANE, sex="F") == (Fate.APPLIED, [])
 
 
 def test_a_merge_told_twice_is_a_merge_told_once(house: House) -> None:
