@@ -122,6 +122,19 @@ def test_an_exam_named_by_its_own_id_later_is_still_one_entry(build: Build) -> N
 # -- the other ids ------------------------------------------------------------------------------------------------
 
 
+def test_a_made_id_that_scanners_were_shown_stays_when_the_sender_tells_its_own(house: House) -> None:
+    house.order(order(uid=""))
+    shown = [(e.requested_procedure_id, e.step_id) for e in house.worklist()]
+    house.order(order("XO", procedure_id="RP1", steps=(ct_step(step_id="S1"),)))
+    assert [(e.requested_procedure_id, e.step_id) for e in house.worklist()] == shown
+
+
+def test_a_made_id_that_no_scanner_was_shown_gives_way_to_the_senders(house: House) -> None:
+    house.order(order("XO", uid="", event_time=at(9)))
+    house.order(order(procedure_id="RP1", steps=(ct_step(step_id="S1"),), event_time=at(8)))
+    assert [(e.requested_procedure_id, e.step_id) for e in house.worklist()] == [("RP1", "S1")]
+
+
 @pytest.mark.parametrize("what", ["requested procedure id", "scheduled step id", "Study Instance UID"])
 def test_a_made_id_is_a_warning_once(house: House, what: str) -> None:
     warning = filling.MADE.format(what)
