@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, case, delete, insert, literal, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, exists, insert, literal, or_, select, update
 
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
 from bridge.domain.told import is_alias, told
 from bridge.store.connection import Connection, Prepared
-from bridge.store.schema import imaging_order, launch_session, patient, patient_identifier, report
+from bridge.store.schema import (
+    imaging_order,
+    launch_session,
+    patient,
+    patient_identifier,
+    patient_link,
+    report,
+    study,
+)
 from bridge.store.upsert import insert_new
 
 
@@ -125,6 +133,26 @@ _CARRIES = Prepared(
     )
 )
 
+_STUDY_OF_NUMBER = (
+    exists()
+    .select_from(study.join(patient_identifier, patient_identifier.c.value == study.c.patient_id))
+    .where(
+        patient_identifier.c.patient_id == bindparam("p"),
+        or_(study.c.patient_issuer == patient_identifier.c.issuer, study.c.patient_issuer == ""),
+    )
+)
+_HOLDS = Prepared(
+    select(
+        or_(
+            exists().where(imaging_order.c.patient_id == bindparam("p")),
+            exists().where(report.c.patient_id == bindparam("p")),
+            exists().where(or_(patient_link.c.patient_id == bindparam("p"), patient_link.c.other_id == bindparam("p"))),
+            exists().where(patient.c.merged_into == bindparam("p")),
+            _STUDY_OF_NUMBER,
+        )
+    )
+)
+
 
 def find_owned(connection: Connection, identifiers: tuple[Identifier, ...]) -> tuple[Owned, ...]:
     """Those of the identifiers that somebody has, in their order."""
@@ -144,6 +172,11 @@ def find_patient(connection: Connection, identifiers: tuple[Identifier, ...]) ->
 def retired(connection: Connection, identifier: Identifier) -> bool:
     """Whether a merge has taken the identifier away from its own record."""
     return any(one.retired for one in find_owned(connection, (identifier,)))
+
+
+def is_empty(connection: Connection, patient_id: int) -> bool:
+    """Nothing but names and numbers: no order, report, link, merged record, and no study under one of the numbers."""
+    return not connection.execute(_HOLDS, {"p": patient_id}).scalar_one()
 
 
 def carries(connection: Connection, patient_id: int, value: str, issuer: str) -> bool:

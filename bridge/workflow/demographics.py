@@ -10,11 +10,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from bridge.domain.identity import Identifier
-from bridge.domain.patient import PatientData, PatientEvent, names_differ
+from bridge.domain.patient import PatientData, PatientEvent, Person, are_plainly_one, names_differ
 from bridge.errors import StateConflict
 from bridge.store import audit, orders, patients, review, studies
 from bridge.store import visits as stored_visits
 from bridge.store.db import Connection
+from bridge.store.patients import Owned
 from bridge.workflow import visits
 from bridge.workflow.context import Context
 from bridge.workflow.identifying import MERGED, take_patient_of_feed, was_merged_away
@@ -159,7 +160,8 @@ def _change_identifier(
     known_new, known_old = patients.find_owned(connection, new), patients.find_owned(connection, old)
     owners = {one.patient_id for one in (*known_new, *known_old)}
     if len(owners) > 1:
-        raise StateConflict("the new identifier is another patient's", where="PID-3", code="duplicate-key")
+        _take_in(connection, known_new, known_old, at)
+        known_new = patients.find_owned(connection, new)
     taken = {one.identifier.key for one in known_new}
     unused = [one for one in new if one.key not in taken]
     if unused and any(one.retired for one in known_old):
@@ -179,6 +181,28 @@ def _change_identifier(
     orders.touch_steps_of_patient(connection, patient_id)
     studies.rejudge_of_patient(connection, patient_id)
     return patient_id, [] if known_old else ["the prior identifier was not known"]
+
+
+def _take_in(connection: Connection, known_new: tuple[Owned, ...], known_old: tuple[Owned, ...], at: datetime) -> None:
+    """An update under the new number overtook the change and made a record of its own: while nothing hangs on that and
+    both are plainly of one person, they are one. Raises `StateConflict` when it may be somebody else's."""
+    made, known = {one.patient_id for one in known_new}, {one.patient_id for one in known_old}
+    fault = StateConflict("the new identifier is another patient's", where="PID-3", code="duplicate-key")
+    if len(made) > 1 or len(known) > 1 or any(one.retired for one in (*known_new, *known_old)):
+        raise fault
+    (young,), (old,) = made, known
+    told, stored = patients.get_patient(connection, young), patients.get_patient(connection, old)
+    people = [Person(one.name, one.birth_date, one.sex) for one in (told, stored)]
+    same = told.name and stored.name and are_plainly_one(*people)
+    if not same or not patients.is_empty(connection, young):
+        raise fault
+    live = patients.live_identifiers(connection, young)
+    numbers = tuple(one for one in patients.identifiers_of(connection, young) if one.key in live)
+    _absorb(connection, young, old, at)
+    for one in numbers:
+        patients.move_identifier(connection, one, old)
+    data = PatientData(numbers, told.name, told.birth_date, told.sex)
+    take_patient_of_feed(connection, data, told.event_at, at)
 
 
 def _move_identifiers(connection: Connection, patient_id: int, event: PatientEvent, at: datetime) -> list[str]:

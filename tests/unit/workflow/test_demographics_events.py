@@ -464,6 +464,40 @@ def test_an_identifier_is_not_changed_into_another_patients(house: House) -> Non
     assert house.patient(TEMP).id != house.patient(JANE).id
 
 
+JANET = {"name": PersonName("DOE^JANET"), "birth_date": "19800101", "sex": "F"}
+
+
+@pytest.mark.parametrize("arrival", itertools.permutations(("order", "A47", "A08")))
+def test_an_update_that_overtakes_the_change_of_its_number_makes_no_second_person(
+    house: House, arrival: tuple[str, ...]
+) -> None:
+    acts: dict[str, Callable[[], tuple[Fate, list[str]]]] = {
+        "order": lambda: house.order(order(patient=who(TEMP, name=PersonName("DOE^JANE")))),
+        "A47": lambda: house.adt("A47", JANE, prior=(TEMP,), at=at(10)),
+        "A08": lambda: house.adt("A08", JANE, at=at(11), **JANET),
+    }
+    assert {acts[name]()[0] for name in arrival} == {Fate.APPLIED}
+    assert house.patient(TEMP).id == house.patient(JANE).id
+    assert [(e.patient_id, e.patient_name.dicom) for e in house.worklist()] == [("1001", "DOE^JANET")]
+    assert house.adt("A08", JANE, sex="F") == (Fate.APPLIED, [])
+
+
+@pytest.mark.parametrize("holds", ["an order", "a study", "a link", "another person's name"])
+def test_a_record_of_the_new_number_that_is_in_use_stays_another_patients(house: House, holds: str) -> None:
+    house.order(order(patient=who(TEMP, name=PersonName("DOE^JANE"))))
+    house.adt("A08", JANE, **JANET)
+    if holds == "an order":
+        house.order(order(placer="P2", accession="A2", uid="1.2.4", patient=who(name=PersonName("DOE^JANET"))))
+    elif holds == "a study":
+        house.image(study_instance_uid="1.2.5", accession_number="")
+    elif holds == "a link":
+        tell(house, "A24", JANE, other=PatientData((JOHN,)))
+    else:
+        house.adt("A08", JANE, name=PersonName("ROE^JOHN"), birth_date="19700707")
+    assert house.adt("A47", JANE, prior=(TEMP,))[1][0] == "duplicate-key PID-3"
+    assert house.patient(TEMP).id != house.patient(JANE).id
+
+
 def test_a_change_told_twice_is_told_once(house: House) -> None:
     house.adt("A04", TEMP)
     tell(house, "A47", JANE, prior=(TEMP,))
