@@ -50,12 +50,18 @@ class Whose:
 
 
 def take_patient_of_order(
-    connection: Connection, data: PatientData, event_at: datetime | None, message_id: int, at: datetime
+    connection: Connection,
+    data: PatientData,
+    event_at: datetime | None,
+    message_id: int,
+    at: datetime,
+    *,
+    ends_order_of: int | None = None,
 ) -> Whose:
     """The patient whom an order or a report names: found, or made provisionally.
 
     What a person has accepted is the patient's whatever it says of their name: it renames neither them nor their
-    orders.
+    orders. `ends_order_of`: the patient of the order that the message ends; of theirs it needs the number alone.
     """
     owned = patients.find_owned(connection, data.identifiers)
     if not owned:
@@ -74,6 +80,9 @@ def take_patient_of_order(
         return Whose(stored.id, warnings=(MERGED,))
     known = _known(stored)
     contradicts = are_two_people(told, known) or is_doubted(told, known) or only_number_agrees(told, known)
+    if contradicts and stored.id == ends_order_of:
+        # Both numbers are the order's own. How it names the patient must not keep a cancelled exam in sight.
+        return Whose(stored.id)
     if contradicts and not review.was_accepted(connection, OVERLAY, subject):
         review.open_review(connection, OVERLAY, subject, CONTRADICTS, at, {"patient": stored.id})
         return Whose(stored.id, CONTRADICTS)

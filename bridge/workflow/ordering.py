@@ -137,7 +137,10 @@ def _whose(
     """PID may be left out (HL7 v2.5.1 4.4.1): what is said of a known order needs none. Of an unknown one it is kept
     with nobody's record, until a message tells whose the order is."""
     if order.patient.identifiers:
-        return identifying.take_patient_of_order(connection, order.patient, order.event_time, message_id, at)
+        ended = found[0].patient_id if found and action_of(order.control) in _ENDS else None
+        return identifying.take_patient_of_order(
+            connection, order.patient, order.event_time, message_id, at, ends_order_of=ended
+        )
     if order.control in CREATING:
         raise MissingField("an order without a patient", where="PID-3")
     if found:

@@ -163,6 +163,21 @@ def test_a_change_of_a_known_order_that_tells_of_another_person_waits_too(house:
     assert shown(house) == [("A1", "DOE^JANE")]
 
 
+def test_a_cancel_of_a_known_order_under_its_patients_number_is_done_whatever_it_says_of_the_name(
+    house: House,
+) -> None:
+    """Registration has corrected name and birth date since; the order's number and the patient's are its own."""
+    confirmed(house)
+    house.order(order())
+    assert house.order(order("CA", patient=OTHER_PERSON))[0] is Fate.APPLIED
+    assert (shown(house), house.patient(JANE).name, house.reviews()) == ([], PersonName("DOE^JANE"), set())
+
+
+def test_a_cancel_of_an_unknown_order_that_tells_of_another_person_waits(house: House) -> None:
+    confirmed(house)
+    assert house.order(order("CA", patient=OTHER_PERSON)) == (Fate.PARKED, [CONTRADICTS])
+
+
 def test_a_report_of_another_person_under_a_known_number_waits(house: House) -> None:
     confirmed(house)
     told = ReportRequest(Identifier("F1", "RIS"), None, None, OTHER_PERSON, text="text", issued=at(12), sent=at(12))
