@@ -15,15 +15,14 @@ from bridge.domain.patient import PatientData
 from bridge.domain.told import told_id
 from bridge.domain.visit import latest, outdated, times_of, without
 from bridge.errors import BadValue, MissingField, StateConflict
-from bridge.store import audit, orders, patients, review, studies
+from bridge.store import audit, orders, review, studies
 from bridge.store.db import Connection
 from bridge.store.orders import OrderRow
-from bridge.workflow import appointing, filling, identifying, notifying, order_events, reporting, withholding
+from bridge.workflow import appointing, filling, identifying, joining, notifying, order_events, reporting, withholding
 from bridge.workflow.context import Context
 from bridge.workflow.order_events import Said, Telling
 from bridge.workflow.scheduling import Result, take_procedure
 
-_WAITING = ("order-conflict", "order-parked", appointing.CONFLICT)
 _ENDS = frozenset({Action.CANCEL, Action.DISCONTINUE})
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED, StepStatus.DISCONTINUED})
 
@@ -45,7 +44,7 @@ def take_order(
             notifying.answer_request(connection, order, message_id, False, context)
         return Result(warnings=[f"order control {order.control} asks for no change"], changed=False)
     found = _find(connection, order)
-    joined = _tombstone(connection, order, found)
+    joined = joining.find_tombstone(connection, order, found)
     if joined is not None:
         found = [one for one in found if one.id != joined.id]
     if len(found) > 1:
@@ -100,37 +99,6 @@ def _find(connection: Connection, order: OrderRequest) -> list[OrderRow]:
     return found
 
 
-def _tombstone(connection: Connection, order: OrderRequest, found: list[OrderRow]) -> OrderRow | None:
-    """Of two orders that a message says are one: what was only spoken of by the one number, before its order came by
-    the other. No scanner was ever shown it, it is nobody's or the same patient's, and nothing of it waits for a person.
-    """
-    if len(found) != 2 or order.detail_placer or order.detail_filler:
-        return None
-    for gone, kept in (found[::-1], found):
-        if (
-            gone.placeholder
-            and _may_adopt(connection, gone, kept.patient_id)
-            and all(a is None or b is None or a.key == b.key for a, b in _numbers_of(gone, kept))
-            and not orders.procedures_of(connection, gone.id)
-            and not any(review.is_open(connection, kind, f"order:{gone.id}") for kind in _WAITING)
-        ):
-            return gone
-    return None
-
-
-def _numbers_of(one: OrderRow, other: OrderRow) -> list[tuple[Identifier | None, Identifier | None]]:
-    return [(one.placer, other.placer), (one.filler, other.filler), (one.accession, other.accession)]
-
-
-def _join(connection: Connection, row: OrderRow, gone: OrderRow, who: str, at: datetime) -> None:
-    """What was said of the tombstone was said of the order: a cancel by its filler number stops it after all."""
-    orders.join_orders(connection, row.id, gone.id)
-    if gone.patient_id != row.patient_id:
-        patients.drop_patient(connection, gone.patient_id)
-    details = {"joined": gone.id}
-    audit.write_audit(connection, at=at, who=who, action="order-joined", subject=f"order:{row.id}", details=details)
-
-
 def _whose(
     connection: Connection, order: OrderRequest, found: list[OrderRow], message_id: int, at: datetime
 ) -> identifying.Whose:
@@ -146,20 +114,6 @@ def _whose(
     if found:
         return identifying.Whose(found[0].patient_id)
     return identifying.take_patient_of_order(connection, PatientData(()), None, message_id, at)
-
-
-def _may_adopt(connection: Connection, row: OrderRow, patient_id: int) -> bool:
-    """Whether the order is the patient's own, or nobody's so far."""
-    return patient_id == row.patient_id or (row.placeholder and not patients.identifiers_of(connection, row.patient_id))
-
-
-def _adopted(connection: Connection, row: OrderRow, patient_id: int) -> OrderRow:
-    """The order as the patient's own."""
-    if patient_id == row.patient_id:
-        return row
-    orders.change_order(connection, row.id, {"patient_id": patient_id})
-    patients.drop_patient(connection, row.patient_id)
-    return replace(row, patient_id=patient_id)
 
 
 def _park(connection: Connection, order: OrderRow, reason: str, details: dict[str, Any], at: datetime) -> Result:
@@ -233,14 +187,14 @@ def _change(
     joined: OrderRow | None,
 ) -> Result:
     at = context.clock.now()
-    if not _may_adopt(connection, known, patient_id):
+    if not joining.may_adopt(connection, known, patient_id):
         # The worst fault there is: an order that moves to another person by a number alone.
         return _park(connection, known, "order-of-another-patient", {"message": message_id}, at)
     if _has_two_accessions(connection, known, order, event):
         return _park(connection, known, "accession-numbers-of-two-exams", {"message": message_id}, at)
-    row = _adopted(connection, known, patient_id)
+    row = joining.adopted(connection, known, patient_id)
     if joined is not None:
-        _join(connection, row, joined, who, at)
+        joining.join(connection, row, joined, who, at)
     result = Result()
     said = order_events.say(
         connection,
