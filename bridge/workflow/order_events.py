@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 from bridge.domain.folding import (
-    CREATING,
     DEVICE,
     NOTHING_SAID,
     Folded,
@@ -182,14 +181,6 @@ def say(
     for one, merged in zip(further, others, strict=True):
         telling.ahead[id(one)] = replace(said, reordered=False, request=_in_the_words_of(one, merged))
     return replace(said, request=_in_the_words_of(request, first))
-
-
-def orders_again(connection: Connection, row: OrderRow, event: OrderEvent) -> bool:
-    """Whether the message orders anew what has ended: a new order that is newer than all that was said."""
-    if event.control not in CREATING or _is_late(connection, row, event):
-        return False
-    state = row.state or fold(events_of(connection, row.id)).state
-    return advance(state, event.control, event.status)[1]
 
 
 def _is_late(connection: Connection, row: OrderRow, event: OrderEvent) -> bool:

@@ -190,7 +190,7 @@ def _change(
     if not joining.may_adopt(connection, known, patient_id):
         # The worst fault there is: an order that moves to another person by a number alone.
         return _park(connection, known, "order-of-another-patient", {"message": message_id}, at)
-    if _has_two_accessions(connection, known, order, event):
+    if _has_two_accessions(connection, known, order):
         return _park(connection, known, "accession-numbers-of-two-exams", {"message": message_id}, at)
     row = joining.adopted(connection, known, patient_id)
     if joined is not None:
@@ -203,7 +203,7 @@ def _change(
         order,
         sent,
         telling,
-        lambda one: not _has_two_accessions(connection, row, one, event),
+        lambda one: not _has_two_accessions(connection, row, one),
         joined is not None,
     )
     order_events.keep(connection, row.id, message_id, event)
@@ -257,10 +257,10 @@ def _change(
     return result
 
 
-def _has_two_accessions(connection: Connection, row: OrderRow, order: OrderRequest, event: OrderEvent) -> bool:
+def _has_two_accessions(connection: Connection, row: OrderRow, order: OrderRequest) -> bool:
     """Another accession number with another exam under the number of one order: it would be told for both exams.
 
-    Also when the order has ended: what was late would show with the re-order. Only a re-order itself may tell of both.
+    Also when the order has ended: a re-order shows all its exams again, and what was late would show with it.
     """
     if row.accession_made:
         return False  # a number of ours for the one exam: its own may take that place
@@ -268,9 +268,7 @@ def _has_two_accessions(connection: Connection, row: OrderRow, order: OrderReque
         return False
     told = told_id(order.procedure.procedure_id)
     ids = {procedure.requested_procedure_id for procedure in orders.procedures_of(connection, row.id)}
-    if not told or not ids or told in ids:
-        return False
-    return not (row.status in ENDED and order_events.orders_again(connection, row, event))
+    return bool(told and ids) and told not in ids
 
 
 def _put_in_sight(

@@ -193,10 +193,10 @@ def test_a_long_description_is_cut_where_everyone_sees_it() -> None:
     assert text.endswith("\\...") and len(text) < 300
 
 
-# A reader may drop blanks round a value, and noncharacters (U+FDD0 to U+FDEF) are no text.
+# A reader may drop blanks round a value, and NUL and noncharacters (U+FDD0 to U+FDEF) are no text.
 PADDING = "".join(c for c in map(chr, range(0x20, 0x3001)) if c.isspace())
 plain = st.text(
-    st.characters(blacklist_categories=("Cs",), blacklist_characters="".join(map(chr, range(0xFDD0, 0xFDF0)))),
+    st.characters(blacklist_categories=("Cs",), blacklist_characters=["\0", *map(chr, range(0xFDD0, 0xFDF0))]),
     min_size=1,
     max_size=12,
 )
