@@ -467,7 +467,7 @@ def test_an_identifier_is_not_changed_into_another_patients(house: House) -> Non
 JANET = {"name": PersonName("DOE^JANET"), "birth_date": "19800101", "sex": "F"}
 
 
-@pytest.mark.parametrize("arrival", itertools.permutations(("order", "A47", "A08")))
+@pytest.mark.parametrize("arrival", list(itertools.permutations(("order", "A47", "A08"))))
 def test_an_update_that_overtakes_the_change_of_its_number_makes_no_second_person(
     house: House, arrival: tuple[str, ...]
 ) -> None:

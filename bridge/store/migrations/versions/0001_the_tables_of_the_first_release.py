@@ -169,9 +169,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sop_instance_uid"),
     )
-    op.create_index(
-        op.f("ix_performed_procedure_step_status"), "performed_procedure_step", ["status"], unique=False
-    )
+    op.create_index(op.f("ix_performed_procedure_step_status"), "performed_procedure_step", ["status"], unique=False)
     op.create_table(
         "performed_instance",
         sa.Column("performed_step_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
