@@ -32,7 +32,7 @@ T = TypeVar("T")
 Change = Callable[[Connection], T]
 
 GROUP_CHANGES = 64
-GROUP_SECONDS = 0.005
+GROUP_SECONDS = 0.01
 SQLITE_FLOOR = (3, 51, 3)
 """Older libraries corrupt a WAL when two connections write or checkpoint at once (fixed in 3.51.3)."""
 
