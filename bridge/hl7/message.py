@@ -319,7 +319,7 @@ def _cut_lines(text: str, delimiters: Delimiters) -> tuple[tuple[Segment, ...], 
     for index, pieces in wrapped.items():
         segments[index].text = "".join(pieces)
     warnings += check_glued(text, begun, segments, delimiters.field)
-    if not text.isascii() and _C1.search(text):
+    if not text.isascii() and not text.replace("\r", "").isprintable() and _C1.search(text):
         warnings.append("control characters in it (U+0080 to U+009F): the sender took its text for another set")
     if "\ufffd" in text:
         warnings.append("the sender has already replaced characters that it could not read (U+FFFD)")
