@@ -115,7 +115,7 @@ def worklist(context: click.Context, /, as_json: bool, names: bool, **query: Any
     charset = asked.peer.character_set or "ISO 646"
     click.secho(f"{asked.peer.ae_title} ({charset}) asks for {asked.describe()}", bold=True)
     if not asked.allowed:
-        click.secho(f"  ! {WORDS['no-permission']}: it gets nothing, and would get", fg="red")
+        click.secho(f"  ! {WORDS['no-permission']}: it gets nothing; with one it would get:", fg="red")
     if over:
         click.secho(f"  ! {WORDS['limit']}", fg="red")
     for row in shown:
