@@ -217,7 +217,7 @@ def test_objects_that_wait_when_their_sender_goes_leave_nothing(server: DicomSer
         modality.abort()
         services.acquiring.hold.set()
         for _ in range(100):
-            if server._server is None or not server._server.active_associations:
+            if not server.associations:
                 break
             time.sleep(0.05)
     assert list(server.archive.incoming.iterdir()) == []
@@ -277,7 +277,7 @@ def test_a_sender_that_is_gone_in_mid_object_leaves_nothing(server: DicomServer,
         plain: Any = modality.dul.socket
         plain.socket.shutdown(socket.SHUT_RDWR)
     for _ in range(100):
-        if server._server is None or not server._server.active_associations:
+        if not server.associations:
             break
         time.sleep(0.05)
     assert services.acquiring.stored == {} and files_under(server) == []
@@ -289,7 +289,7 @@ def test_draining_finishes_the_running_object_and_takes_no_other(server: DicomSe
     with associated(server, (CT, EXPLICIT)) as modality:
         sender = threading.Thread(target=lambda: answers.append(modality.send_c_store(image()).Status))
         sender.start()
-        while not server._running:
+        while not server.operations.running:
             time.sleep(0.01)
         drained = threading.Thread(target=server.drain, args=(10,))
         drained.start()

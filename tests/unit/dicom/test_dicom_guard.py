@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pynetdicom
 import pytest
@@ -227,8 +228,8 @@ def test_a_refusal_tells_its_reason(server: DicomServer, title: str, called: str
 
 def test_accepted_sockets_have_no_nagle(server: DicomServer) -> None:
     with associated(server, (VERIFICATION, IMPLICIT)):
-        assert server._server is not None
-        (association,) = server._server.active_associations
+        listener: Any = server._listener
+        (association,) = listener._server.active_associations
         wrapped = association.dul.socket
         assert wrapped is not None and wrapped.socket is not None
         assert wrapped.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
