@@ -1,15 +1,12 @@
-"""Coverage-guided fuzzing of framing and reader (F21): `python -m tests.fuzz.atheris_hl7 SECONDS FOLDER [PLANT]`.
+"""Coverage-guided fuzzing of framing and reader (F21); run as `tests.fuzz.guided` says.
 
-Seeds are the corpus of dirty habits, bare and framed. The input that breaks a promise is left in FOLDER, and the exit
-status is not 0. The promises: no exception but `BadInput`; no input costs more than a second of CPU; what was read
-gives the same bytes again; any cut of a stream gives the same frames. PLANT (`crash`, `slow`, `hang`) breaks one on
-purpose, to show that it would be found.
+Seeds are the corpus of dirty habits, bare and framed. The promises: no exception but `BadInput`; what was read gives
+the same bytes again; any cut of a stream gives the same frames.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,6 +16,7 @@ import atheris  # type: ignore[import-untyped]
 from bridge.config import Feed
 from bridge.domain.identity import Issuers
 from bridge.errors import BadInput
+from tests.fuzz.guided import Promise, run
 
 with atheris.instrument_imports(include=["bridge.hl7", "bridge.mapping"], exclude=["bridge.store", "bridge.workflow"]):
     from bridge.hl7.ack import AckCode, write_ack
@@ -31,18 +29,12 @@ with atheris.instrument_imports(include=["bridge.hl7", "bridge.mapping"], exclud
     from bridge.mapping import MappingContext, Mappings, default_directory
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "hl7"
-MOST_SECONDS = 1.0
-HANG_SECONDS = 10
 LIMIT = 4096
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 FEED = Feed(name="fuzz", port=0)
 MAPPINGS = Mappings.load(default_directory(), None, MappingContext(ZoneInfo("UTC"), Issuers(())))
 PLANTED = b"\x1c\r\x0bM"
 """What the planted fault trips over: two frames one behind the other."""
-
-
-class Promise(Exception):
-    """A promise that was broken."""
 
 
 def frames(data: bytes, step: int, lenient: bool) -> list[object]:
@@ -108,44 +100,18 @@ def check_message(data: bytes) -> None:
 
 
 def one_input(data: bytes) -> None:
-    begun = time.process_time()
     for body in [data, *check_framing(data)]:
         check_message(body)
-    if time.process_time() - begun > MOST_SECONDS:
-        raise Promise(f"more than {MOST_SECONDS} s")
 
 
-def planted(what: str, data: bytes) -> None:
-    if what and PLANTED in data:
-        if what == "crash":
-            raise RuntimeError("planted")
-        end = time.process_time() + (1.2 if what == "slow" else 3600)
-        while time.process_time() < end:
-            pass
-
-
-def main(seconds: str, folder: str, plant: str = "") -> None:
-    def target(data: bytes) -> None:
-        begun = time.process_time()
-        planted(plant, data)
-        one_input(data)
-        if time.process_time() - begun > MOST_SECONDS:
-            raise Promise(f"more than {MOST_SECONDS} s")
-
-    found, seeds = Path(folder) / "found", Path(folder) / "seeds"
-    for one in (found, seeds):
-        one.mkdir(parents=True)
+def seeds() -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
     for number, path in enumerate(sorted(CORPUS.glob("*.hl7"))):
         raw = path.read_bytes()
-        (seeds / path.name).write_bytes(raw)
-        (seeds / f"{path.name}.framed").write_bytes(b"\x0b" + raw + b"\x1c\r" * (1 + number % 2) + b"\x0b" + raw)
-    options = [
-        f"-max_total_time={seconds}", f"-timeout={HANG_SECONDS}", "-max_len=8192", "-rss_limit_mb=2048",
-        f"-artifact_prefix={folder}/", "-print_final_stats=1",
-    ]  # fmt: skip
-    atheris.Setup([sys.argv[0], *options, str(found), str(seeds)], target)
-    atheris.Fuzz()
+        found[path.name] = raw
+        found[f"{path.name}.framed"] = b"\x0b" + raw + b"\x1c\r" * (1 + number % 2) + b"\x0b" + raw
+    return found
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(one_input, seeds(), PLANTED, sys.argv[1:])

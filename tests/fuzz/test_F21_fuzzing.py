@@ -12,9 +12,11 @@ import pytest
 pytest.importorskip("atheris", reason="atheris has no wheel for this platform: F21 runs with hypothesis only")
 
 
-def fuzz(folder: Path, seconds: int, plant: str = "") -> tuple[subprocess.CompletedProcess[str], list[Path]]:
+def fuzz(
+    folder: Path, seconds: int, plant: str = "", what: str = "hl7"
+) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
     """How it ended, and the inputs that broke a promise."""
-    command = [sys.executable, "-m", "tests.fuzz.atheris_hl7", str(seconds), str(folder), *filter(None, [plant])]
+    command = [sys.executable, "-m", f"tests.fuzz.atheris_{what}", str(seconds), str(folder), *filter(None, [plant])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 90, check=False)
     return done, [path for path in folder.iterdir() if path.is_file()]
 
