@@ -76,6 +76,10 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "done-by-a-link-undone": "a study's link was undone that had ended this order's step: it is not offered again",
         "step-unclear": "an exam was done, and which of several steps it was cannot be told: all stay open",
     },
+    "performed-uid-again": {
+        "uid-of-another-device": "a device begins an exam under the MPPS UID of another device's: refused (0111)",
+        "uid-of-another-exam": "a device begins another exam under an MPPS UID that it used before: refused (0111)",
+    },
     "patient-identifiers": {
         "identifiers-of-several-patients": "its identifiers belong to several patients: not merged",
         "message-names-several-patients": "its numbers are of several patients: not taken",

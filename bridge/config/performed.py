@@ -8,6 +8,10 @@ from bridge.config.base import Section
 
 
 class Performed(Section):
-    """`discontinued`: what becomes of a scheduled step that a device discontinues without a reason that we know."""
+    """`discontinued`: what becomes of a scheduled step that a device discontinues without a reason that we know.
+
+    `strict`: N-CREATE and N-SET that break Table F.7.2-1 in what nothing hangs on are refused, not only logged.
+    """
 
     discontinued: Literal["end", "again"] = "end"
+    strict: bool = False

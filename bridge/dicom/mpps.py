@@ -1,82 +1,90 @@
-"""MPPS N-CREATE and N-SET as data: checks of PS3.4 Table F.7.2-1 over the DICOM JSON model (PS3.18 F).
+"""MPPS N-CREATE and N-SET as data: the rules of PS3.4 F.7.2 over the DICOM JSON model (PS3.18 F).
 
-Nothing here parses DICOM, so `changed` may run inside a transaction. Strict where the schedule hangs on it (UIDs,
-status, type 1), tolerant where devices are known to be careless: absent type 2 attributes, and a final status without
-end time or series, are taken and logged. Attributes that N-SET must not touch are never applied: the answer is then
-0107 (a warning) and the rest of the change holds.
+Nothing here parses DICOM, so `change` may run inside a transaction. What the schedule hangs on (UIDs, status, start,
+type 1) is always asked for. What else `mpps_table` wants is only told of, for many devices leave out type 2
+attributes or end a step without its series; with `[performed] strict` it is refused too. Attributes that N-SET must
+not touch are never applied: the answer is then 0107 (a warning) and the rest of the change holds.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable
+from typing import NamedTuple
 
+from bridge.dicom.mpps_table import (
+    FIXED,
+    Attributes,
+    Deviation,
+    Stage,
+    date_of,
+    deviations,
+    items,
+    text,
+    time_of,
+    where,
+)
 from bridge.domain import performed
 from bridge.domain.coding import Code
 from bridge.domain.identity import Issuers
 from bridge.domain.performed import ListedInstance, PerformedStatus, PerformedStep, ScheduledReference
-from bridge.errors import BadValue, MissingField
+from bridge.errors import BadValue
 from bridge.uids import is_uid
 
-Attributes: TypeAlias = dict[str, Any]
 SCHEDULED, SERIES, STATUS, DISCONTINUATION = "00400270", "00400340", "00400252", "00400281"
-_TYPE_1 = ("00400253", "00400241", "00400244", "00400245", STATUS, "00080060")
-_FIXED = frozenset(
-    {
-        *(SCHEDULED, "00100010", "00100020", "00100021", "00100024", "00100030", "00100040", "00081120", "00380010"),
-        *("00400253", "00400241", "00400242", "00400243", "00400244", "00400245", "00080060", "00200010"),
-    }
-)
-"""Marked as not allowed in N-SET (Table F.7.2-1), with the patient's issuers."""
 
 
 class Defaults(NamedTuple):
-    """Canonical names of the issuers meant by a sender that names none."""
+    """Canonical names of the issuers meant by a sender that names none; `strict`: whatever deviates is refused."""
 
     patient_issuer: str
     accession_issuer: str
     issuers: Issuers
+    strict: bool = False
 
 
 class Change(NamedTuple):
-    """An applied N-SET: `ignored` names attributes that may not be set, `missing` what a final step lacks."""
+    """A creation or an applied N-SET: `ignored` names attributes that may not be set, `deviates` what was taken though
+    the table wants it otherwise."""
 
     step: PerformedStep
     attributes: Attributes
     ignored: tuple[str, ...]
-    missing: tuple[str, ...]
+    deviates: tuple[Deviation, ...]
 
 
-def create(sop_instance_uid: str, attributes: Attributes, defaults: Defaults) -> PerformedStep:
+def create(sop_instance_uid: str, attributes: Attributes, defaults: Defaults) -> Change:
     """Check a new step: `MissingField` (0120; code `missing-value`: 0121), `BadValue` (0106; `bad-uid`: 0117)."""
     if not is_uid(sop_instance_uid):
         raise BadValue("not a UID", where="(0000,1000)", code="bad-uid")
-    for tag in (SCHEDULED, *_TYPE_1):
-        _required(attributes, tag)
-    for item in items(attributes, SCHEDULED):
-        _required(item, "0020000D")
-        if not is_uid(text(item, "0020000D")):
-            raise BadValue("not a UID", where="(0020,000D)")
-    _series(attributes)
+    deviates = _judged(deviations(attributes, Stage.CREATED), defaults)
     performed.created(text(attributes, STATUS))
-    return step_of(sop_instance_uid, attributes, defaults)
+    return Change(step_of(sop_instance_uid, attributes, defaults), attributes, (), deviates)
 
 
 def change(
     sop_instance_uid: str, current: PerformedStatus, stored: Attributes, asked: Attributes, defaults: Defaults
 ) -> Change:
-    """Apply an N-SET: a sequence replaces the whole sequence. `StateConflict` when final, `BadValue` for the status."""
+    """Apply an N-SET: a sequence replaces the whole sequence. `StateConflict` when final, `BadValue` for the status,
+    and what `create` raises."""
     performed.changed(current, text(asked, STATUS))
-    if STATUS in asked and not text(asked, STATUS):
-        raise MissingField("an empty status", where="(0040,0252)", code="missing-value")
-    _series(asked)
-    ignored = tuple(tag for tag in asked if tag in _FIXED and asked[tag] != stored.get(tag))
-    merged = stored | {tag: value for tag, value in asked.items() if tag not in _FIXED}
+    deviates = _judged(deviations(asked, Stage.CHANGED), defaults)
+    ignored = tuple(tag for tag in asked if tag in FIXED and asked[tag] != stored.get(tag))
+    merged = stored | {tag: value for tag, value in asked.items() if tag not in FIXED}
     if "00080005" in stored:
         merged["00080005"] = stored["00080005"]
     step = step_of(sop_instance_uid, merged, defaults)
-    final = step.status is not PerformedStatus.IN_PROGRESS
-    missing = tuple(tag for tag in ("00400250", "00400251", SERIES) if final and not _filled(merged, tag))
-    return Change(step, merged, tuple(map(_where, ignored)), tuple(map(_where, missing)))
+    if step.status is not PerformedStatus.IN_PROGRESS:
+        deviates += _judged(deviations(merged, Stage.ENDED), defaults)
+    return Change(step, merged, tuple(map(where, ignored)), deviates)
+
+
+def _judged(found: Iterable[Deviation], defaults: Defaults) -> tuple[Deviation, ...]:
+    """Raises the first that is not taken."""
+    known = tuple(found)
+    for one in known:
+        if one.vital or defaults.strict:
+            raise one.fault()
+    return known
 
 
 def step_of(sop_instance_uid: str, attributes: Attributes, defaults: Defaults) -> PerformedStep:
@@ -102,21 +110,6 @@ def step_of(sop_instance_uid: str, attributes: Attributes, defaults: Defaults) -
     )
 
 
-def text(attributes: Attributes, tag: str) -> str:
-    """The first value as text; '' when absent or empty."""
-    values = attributes.get(tag, {}).get("Value") or [""]
-    first = values[0]
-    if isinstance(first, dict):
-        return str(first.get("Alphabetic", ""))
-    return "" if first is None else str(first).strip()
-
-
-def items(attributes: Attributes, tag: str) -> list[Attributes]:
-    """The items of a sequence that hold anything; real devices send empty ones too."""
-    found = attributes.get(tag, {}).get("Value") or []
-    return [item for item in found if isinstance(item, dict) and item]
-
-
 def _scheduled(item: Attributes, defaults: Defaults) -> ScheduledReference:
     accession = text(item, "00080050")
     return ScheduledReference(
@@ -125,7 +118,14 @@ def _scheduled(item: Attributes, defaults: Defaults) -> ScheduledReference:
         accession_issuer=_issuer(item, "00080051", "", defaults.accession_issuer, defaults) if accession else "",
         requested_procedure_id=text(item, "00401001"),
         scheduled_step_id=text(item, "00400009"),
+        original_study_uid=_original(item),
     )
+
+
+def _original(item: Attributes) -> str:
+    """The study that was planned, which a group case names in (0008,1110) beside the one that was made (F.7.2.1)."""
+    named = {text(one, "00081155") for one in items(item, "00081110")} - {text(item, "0020000D"), ""}
+    return named.pop() if len(named) == 1 else ""
 
 
 def _listed(series: Attributes) -> list[ListedInstance]:
@@ -148,28 +148,5 @@ def _issuer(attributes: Attributes, sequence: str, namespace: str, default: str,
 
 def _moment(attributes: Attributes, date: str, time: str) -> str:
     """DA+TM as `YYYYMMDDHHMMSS`; '' without a date."""
-    day = text(attributes, date).replace(".", "")
-    clock = text(attributes, time).replace(":", "").partition(".")[0]
-    return day + (clock + "000000")[:6] if day else ""
-
-
-def _series(attributes: Attributes) -> None:
-    for item in items(attributes, SERIES):
-        _required(item, "0020000E")
-        if not is_uid(text(item, "0020000E")):
-            raise BadValue("not a UID", where="(0020,000E)")
-
-
-def _filled(attributes: Attributes, tag: str) -> bool:
-    return bool(items(attributes, tag) or text(attributes, tag))
-
-
-def _required(attributes: Attributes, tag: str) -> None:
-    if tag not in attributes:
-        raise MissingField("a required attribute is missing", where=_where(tag))
-    if not _filled(attributes, tag):
-        raise MissingField("a required attribute is empty", where=_where(tag), code="missing-value")
-
-
-def _where(tag: str) -> str:
-    return f"({tag[:4]},{tag[4:]})"
+    day = date_of(text(attributes, date))
+    return day + (time_of(text(attributes, time)) or "000000") if day else ""

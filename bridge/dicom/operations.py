@@ -62,7 +62,7 @@ class Operations:
         self.receiver = Receiver(self.archive, services.acquiring, settings.storage, settings.defaults, issuers)
         self._notes = Notes(services.worklist, services.acquiring, services.broken)
         self._finder = Finder(services.worklist, self._notes, issuers, table)
-        self._steps = Steps(services.performing, settings.defaults, issuers, table)
+        self._steps = Steps(services.performing, settings.defaults, issuers, settings.performed, table)
         self._running = 0
         self._draining = False
         self._idle = threading.Condition()

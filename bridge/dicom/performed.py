@@ -10,7 +10,7 @@ from pynetdicom.events import Event
 
 from bridge import config
 from bridge import log as logs
-from bridge.config import DicomPeer
+from bridge.config import DicomPeer, Performed
 from bridge.dicom import mpps, status
 from bridge.dicom.charset import settle
 from bridge.dicom.document import to_json
@@ -23,6 +23,7 @@ from bridge.errors import NotFound, Unsupported
 from bridge.mapping.transliteration import NONE, Transliteration
 from bridge.uids import new_uid
 
+MOST_TOLD = 10
 log = logging.getLogger(__name__)
 
 
@@ -40,12 +41,18 @@ class Told(NamedTuple):
 
 class Steps:
     def __init__(
-        self, performing: PerformingService, defaults: config.Defaults, issuers: Issuers, table: Transliteration = NONE
+        self,
+        performing: PerformingService,
+        defaults: config.Defaults,
+        issuers: Issuers,
+        rules: Performed,
+        table: Transliteration = NONE,
     ) -> None:
         self.performing = performing
         self.table = table
         self.defaults = defaults
         self.issuers = issuers
+        self.strict = rules.strict
 
     def create(self, event: Event, peer: DicomPeer) -> Created:
         """Take an N-CREATE; raises what is wrong with it."""
@@ -54,8 +61,9 @@ class Steps:
         named = str(request.AffectedSOPInstanceUID or "").strip(" \0")
         uid = named or new_uid()
         attributes = _attributes(request.AttributeList, event)
-        step = mpps.create(uid, attributes, self._defaults(peer))
-        self.performing.take_create(step, attributes, peer.ae_title)
+        taken = mpps.create(uid, attributes, self._defaults(peer))
+        self.performing.take_create(taken.step, attributes, peer.ae_title)
+        _log_deviations(taken, peer)
         if named:
             return Created(status.SUCCESS, [])
         given = Dataset()
@@ -76,11 +84,8 @@ class Steps:
             return done[0].step, done[0].attributes
 
         self.performing.take_set(uid, read, peer.ae_title)
-        for where in done[0].missing if done else ():
-            logs.work(log, "final step is incomplete", logging.WARNING, aet=peer.ae_title, where=where)
-        if done and done[0].ignored:
-            return status.attributes_ignored(done[0].ignored)
-        return status.SUCCESS
+        _log_deviations(done[0], peer)
+        return status.attributes_ignored(done[0].ignored) if done[0].ignored else status.SUCCESS
 
     def tell(self, event: Event, peer: DicomPeer) -> Told:
         """Answer an N-GET with the attributes asked for, all when none is named (F.8): 0001 when some are not there."""
@@ -99,7 +104,15 @@ class Steps:
             peer.patient_issuer or self.defaults.patient_issuer,
             peer.accession_issuer or self.defaults.accession_issuer,
             self.issuers,
+            self.strict,
         )
+
+
+def _log_deviations(taken: mpps.Change, peer: DicomPeer) -> None:
+    """One line: what a device leaves out it leaves out each time."""
+    if taken.deviates:
+        told = " ".join(f"{one.where} {one.what}" for one in taken.deviates[:MOST_TOLD])
+        logs.work(log, "step deviates", aet=peer.ae_title, where=told, count=len(taken.deviates))
 
 
 def _of_the_class(event: Event, wanted: str) -> None:

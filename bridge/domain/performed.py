@@ -21,13 +21,18 @@ class PerformedStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScheduledReference:
-    """An item of the Scheduled Step Attributes Sequence (0040,0270), or of Request Attributes (0040,0275)."""
+    """An item of Scheduled Step Attributes (0040,0270), Request Attributes (0040,0275) or Referenced Request
+    (0040,A370).
+
+    In a group case the study is a new one, and `original_study_uid` is what was planned (0008,1110).
+    """
 
     study_instance_uid: str = ""
     accession_number: str = ""
     accession_issuer: str = ""
     requested_procedure_id: str = ""
     scheduled_step_id: str = ""
+    original_study_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

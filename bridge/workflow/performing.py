@@ -17,6 +17,7 @@ from bridge.workflow import leaving
 from bridge.workflow.context import Context
 
 CONFLICT = "performed-conflict"
+UID_AGAIN = "performed-uid-again"
 Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
 """Given the stored status and attributes, what an N-SET makes of them; raises what the device must be told."""
 
@@ -26,8 +27,13 @@ class PerformedSteps:
         self._context = context
 
     def take_create(self, step: PerformedStep, attributes: dict[str, Any], calling_ae: str) -> None:
-        """N-CREATE. Raises `StateConflict` (code `duplicate`) for a UID that is known: nothing changes."""
-        self._context.database.write(lambda c: self._create(c, step, attributes, calling_ae))
+        """N-CREATE. Raises `StateConflict` (code `duplicate`) for a UID that is known: nothing changes.
+
+        A device that lost our answer says the same again. One that tells of another exam under the UID, or is another
+        device, would lose that exam: a person is told.
+        """
+        if not self._context.database.write(lambda c: self._create(c, step, attributes, calling_ae)):
+            raise StateConflict("the performed procedure step exists", where="(0000,1000)", code="duplicate")
 
     def take_set(self, sop_instance_uid: str, read: Read, calling_ae: str) -> None:
         """N-SET. Raises `NotFound`, `StateConflict` when final, or what `read` raises."""
@@ -58,11 +64,12 @@ class PerformedSteps:
         )
         follow(connection, row.id, self._context)
 
-    def _create(self, connection: Connection, step: PerformedStep, attributes: dict[str, Any], ae: str) -> None:
+    def _create(self, connection: Connection, step: PerformedStep, attributes: dict[str, Any], ae: str) -> bool:
         at = self._context.clock.now()
         key = performed.add_performed(connection, step, attributes, ae, at)
         if key is None:
-            raise StateConflict("the performed procedure step exists", where="(0000,1000)", code="duplicate")
+            self._again(connection, step, ae)
+            return False
         default = self._context.settings.dicom.peer_of(ae).accession_issuer
         default = default or self._context.settings.defaults.accession_issuer
         for reference in step.scheduled:
@@ -78,6 +85,18 @@ class PerformedSteps:
             details={"unscheduled": not any(r.scheduled_step_id for r in step.scheduled)},
         )
         audit.note_activity(connection, "mpps", ae, at)
+        return True
+
+    def _again(self, connection: Connection, step: PerformedStep, ae: str) -> None:
+        row, at = performed.find_performed(connection, step.sop_instance_uid), self._context.clock.now()
+        assert row is not None
+        told = {one.study_instance_uid for one in performed.references_of(connection, row.id)}
+        same = told == {one.study_instance_uid for one in step.scheduled} and row.patient_id == step.patient_id
+        if row.calling_ae_title != ae or not same:
+            reason = "uid-of-another-exam" if row.calling_ae_title == ae else "uid-of-another-device"
+            subject, details = f"performed:{row.id}", {"aet": ae}
+            if not review.newest_of(connection, UID_AGAIN, subject, reason):
+                review.open_review(connection, UID_AGAIN, subject, reason, at, details)
 
     def _set(self, connection: Connection, uid: str, read: Read, ae: str) -> None:
         at = self._context.clock.now()
@@ -87,7 +106,13 @@ class PerformedSteps:
         step, attributes = read(PerformedStatus(row.status), row.attributes)
         performed.change_performed(connection, row.id, step, attributes, at)
         audit.write_audit(
-            connection, at=at, who=f"ae:{ae}", action="mpps-set", subject=f"performed:{row.id}", outcome=step.status
+            connection,
+            at=at,
+            who=f"ae:{ae}",
+            action="mpps-set",
+            subject=f"performed:{row.id}",
+            outcome=step.status,
+            details={} if ae == row.calling_ae_title else {"begun_by": row.calling_ae_title},
         )
         audit.note_activity(connection, "mpps", ae, at)
         if step.status is PerformedStatus.IN_PROGRESS:

@@ -13,7 +13,7 @@ from pynetdicom.association import Association
 from bridge.config import DicomPeer
 from bridge.domain.performed import PerformedStatus
 from bridge.errors import StoreUnavailable
-from tests.conformance.test_mpps_scp import UID, final, step
+from tests.conformance.test_rad_6_7_procedure_step import UID, final, step
 from tests.unit.dicom.support import MPPS, FakeServices, associated, serving
 
 RETRIEVE = "1.2.840.10008.3.1.2.3.4"

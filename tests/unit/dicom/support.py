@@ -19,7 +19,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from bridge.clock import SystemClock
-from bridge.config import Dicom, DicomPeer, IssuerSetting, Settings, Storage
+from bridge.config import Dicom, DicomPeer, IssuerSetting, Performed, Settings, Storage
 from bridge.dicom.ae import DicomServer
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
@@ -186,9 +186,8 @@ ISSUERS = (
 def settings(tmp_path: Path, **dicom: Any) -> Settings:
     known = DicomPeer(ae_title="CT1", patient_issuer="HOSP", accession_issuer="HOSP")
     given = {"port": 0, "peer": (known,), "network_seconds": 20} | dicom
-    storage = dicom.pop("storage", Storage(min_free_bytes=0))
-    given.pop("storage", None)
-    return Settings(data=tmp_path, dicom=Dicom(**given), storage=storage, issuer=ISSUERS)
+    storage, performed = given.pop("storage", Storage(min_free_bytes=0)), given.pop("performed", Performed())
+    return Settings(data=tmp_path, dicom=Dicom(**given), storage=storage, performed=performed, issuer=ISSUERS)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from bridge.domain.coding import Code
 from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
-from bridge.domain.performed import ScheduledReference
+from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import BadValue, NotFound, StateConflict
 from bridge.store import review
 from tests.unit.workflow.house import JOHN, House, ct_step, made, order, who
@@ -43,6 +43,38 @@ def test_the_same_uid_twice_is_a_duplicate_and_changes_nothing(house: House) -> 
         house.mpps("1.1", FROM_LIST)
     assert fault.value.code == "duplicate"
     assert house.status_of_step() == "COMPLETED"
+
+
+def again(house: House, device: str = "CT1", study: str = "1.2.3", **whom: str) -> set[tuple[str, str]]:
+    """The UID of a step of Jane's told once more; what a person is told of it."""
+    house.mpps("1.1", FROM_LIST, **JANES)
+    told = PerformedStep("1.1", PerformedStatus.IN_PROGRESS, (ScheduledReference(study),), **{**JANES, **whom})
+    with pytest.raises(StateConflict):
+        house.performing.take_create(told, {}, device)
+    return house.reviews()
+
+
+def test_a_device_that_lost_our_answer_and_says_it_again_troubles_nobody(house: House) -> None:
+    assert again(house) == set()
+
+
+def test_another_device_that_makes_a_known_uid_is_shown_to_a_person(house: House) -> None:
+    assert again(house, "CT2") == {("performed-uid-again", "uid-of-another-device")}
+
+
+@pytest.mark.parametrize("other", [{"study": "1.2.4"}, {"patient_id": "2002"}])
+def test_another_exam_under_a_known_uid_is_shown_to_a_person(house: House, other: dict[str, str]) -> None:
+    assert again(house, **other) == {("performed-uid-again", "uid-of-another-exam")}
+
+
+def test_a_step_that_another_device_ends_is_ended_and_audited_as_such(house: House) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    ended = PerformedStep("1.1", PerformedStatus.COMPLETED)
+    house.performing.take_set("1.1", lambda *_: (ended, {}), "CT2")
+    assert house.status_of_step() == "COMPLETED"
+    details = [row.details for row in house.rows("audit") if row.action == "mpps-set"]
+    assert details == [{"begun_by": "CT1"}]
 
 
 @pytest.mark.parametrize("end", ["COMPLETED", "DISCONTINUED"])

@@ -9,6 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
+from bridge.config import Performed
 from bridge.dicom.ae import DicomServer
 from bridge.domain.performed import PerformedStatus
 from bridge.errors import StoreUnavailable
@@ -149,3 +150,39 @@ def test_a_change_of_the_patient_is_ignored_with_0107(modality: Association, ser
 def test_a_store_that_is_away_is_0213(modality: Association, services: FakeServices) -> None:
     services.performing.fault = StoreUnavailable("locked")
     assert create(modality).Status == 0x0213
+
+
+# -- what the table asks beyond what the schedule hangs on ----------------------------------------------------------
+
+
+@pytest.fixture
+def strict(tmp_path: Path, services: FakeServices) -> Iterator[Association]:
+    with (
+        serving(tmp_path, services, performed=Performed(strict=True)) as server,
+        associated(server, (MPPS, "1.2.840.10008.1.2.1")) as association,
+    ):
+        yield association
+
+
+def test_a_device_that_leaves_out_type_2_attributes_is_taken(modality: Association) -> None:
+    assert "PerformedStationName" not in step()
+    assert create(modality).Status == 0x0000
+
+
+def test_a_strict_site_refuses_them_with_0120(strict: Association, services: FakeServices) -> None:
+    assert create(strict).Status == 0x0120
+    assert services.performing.steps == {}
+
+
+def test_a_series_without_a_protocol_name_is_taken_but_by_a_strict_site(modality: Association) -> None:
+    create(modality)
+    data = final()
+    del data.PerformedSeriesSequence[0].ProtocolName
+    assert change(modality, data).Status == 0x0000
+
+
+def test_a_start_that_is_no_date_is_0106(modality: Association, services: FakeServices) -> None:
+    data = step()
+    data.PerformedProcedureStepStartTime = "9999"
+    assert create(modality, data).Status == 0x0106
+    assert services.performing.steps == {}
