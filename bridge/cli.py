@@ -16,6 +16,7 @@ import click
 from bridge import __version__, log
 from bridge.cli_alarms import alarms
 from bridge.cli_audit import audit
+from bridge.cli_backup import verify
 from bridge.cli_common import PlainGroup, feed_of, opened
 from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
@@ -256,7 +257,7 @@ def _add_commands() -> None:
     from bridge.sandbox.cli import sandbox
 
     looks = (messages, alarms, review, outbound, performed, publications, audit, mappings, shadow, load, worklist)
-    for command in (sandbox, *looks):
+    for command in (sandbox, *looks, verify):
         main.add_command(command)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -122,3 +123,13 @@ def progress(items: Sequence[T], label: str) -> Iterable[T]:
         return
     with click.progressbar(items, label=label, file=sys.stderr, show_pos=True) as bar:
         yield from bar
+
+
+def bar(what: str, done: int, total: int) -> None:
+    """A step of long work on the terminal's error stream; nothing where there is no terminal. `total` 0: not known."""
+    if not sys.stderr.isatty():
+        return
+    width = max(10, min(40, shutil.get_terminal_size().columns - 48))
+    filled = width * done // max(total, 1)
+    ended = done >= total > 0
+    click.echo(f"\r{what:<22.22} [{'█' * filled}{'·' * (width - filled)}] {done}/{total} ", nl=ended, err=True)
