@@ -19,10 +19,10 @@ from bridge.clock import SystemClock
 from bridge.errors import NotFound, TooLarge
 
 if TYPE_CHECKING:
-    from bridge.config import DicomPeer, Settings
+    from bridge.config import DicomPeer, Settings, WorklistView
     from bridge.dicom.worklist_user import Told
     from bridge.domain.worklist import WorklistEntry, WorklistKeys
-    from bridge.domain.worklist_view import Reason
+    from bridge.domain.worklist_view import Listing, Reason
     from bridge.mapping.transliteration import Transliteration
     from bridge.workflow.worklist import Explained, WorklistDesk
 
@@ -31,15 +31,18 @@ WORDS = {
     "placeholder": "only spoken of so far (a cancel, an image, a step): no order for it has come",
     "order-status": "the order is on hold or given up",
     "parked": "it waits on the review list (bridge review)",
-    "step-status": "steps of this status are not listed (started ones: [worklist] show_started)",
+    "step-status": "a step of this status is not shown to it (statuses)",
     "no-start": "it has no day",
     "too-old": "its day is longer ago than [worklist] age_days",
-    "station": "own_worklist_only: it is another station's",
+    "day": "the device names no day, patient or order, and is shown today and the hours round now (default_window)",
+    "station": "it is another station's (stations)",
+    "modality": "it is of another modality (modalities)",
+    "location": "neither its place nor the patient's is the device's (locations)",
     "key": "does not match",
     "not-readable": "the device cannot be told it in its character set, and its row says utf8 = false",
-    "limit": "more entries match than [worklist] limit: the whole query is refused (A700)",
+    "limit": "more entries match than limit: refused whole, or cut to the nearest (over_limit), and answered A700",
 }
-"""What each rule that hides an entry means."""
+"""What each rule that hides an entry means; names in brackets are of the device's [[worklist.view]]."""
 _PATIENT = frozenset(
     {"patient_name", "patient_id", "patient_issuer", "birth_date", "sex", "admission_id"}
     | {"referring_physician", "requesting_physician", "performing_physician"}
@@ -60,6 +63,10 @@ class Asked:
     @property
     def allowed(self) -> bool:
         return "worklist" in self.peer.may
+
+    @property
+    def rules(self) -> WorklistView:
+        return self.settings.worklist.view_of(self.peer.ae_title)
 
     def tell(self, entry: WorklistEntry) -> Told:
         from bridge.dicom.worklist_user import tell
@@ -103,25 +110,27 @@ def worklist(context: click.Context, /, as_json: bool, names: bool, **query: Any
     if context.invoked_subcommand:
         return
     with _asking(context, **query) as (desk, asked):
-        over = _over_limit(desk, asked)
-        entries = [] if over else desk.find(asked.keys, asked.peer)
-        told = [(entry, asked.tell(entry)) for entry in entries]
+        listing = _listed(desk, asked)
+        told = [(entry, asked.tell(entry)) for entry in listing or ()]
     shown = [_row(entry, names=names) for entry, one in told if not one.withheld]
     withheld = [_row(entry, names=names) | {"because": one.withheld} for entry, one in told if one.withheld]
     if as_json:
+        over = listing is None or listing.cut
         found = {"may_ask": asked.allowed, "over_limit": over, "entries": shown, "withheld": withheld}
+        found |= {"view": asked.rules.model_dump(mode="json", exclude={"peers"})}
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    charset = asked.peer.character_set or "ISO 646"
-    click.secho(f"{asked.peer.ae_title} ({charset}) asks for {asked.describe()}", bold=True)
+    _head(asked)
     if not asked.allowed:
         click.secho(f"  ! {WORDS['no-permission']}: it gets nothing; with one it would get:", fg="red")
-    if over:
-        click.secho(f"  ! {WORDS['limit']}", fg="red")
+    if listing is None:
+        click.secho(f"  ! more entries match than limit = {asked.rules.limit}: it is refused (A700)", fg="red")
     for row in shown:
         click.echo(_line(row))
     for row in withheld:
         click.secho(f"{_line(row)}  ! withheld: {row['because']}", fg="red")
+    if listing is not None and listing.cut:
+        click.secho(f"  ! more match than limit = {asked.rules.limit}: the nearest to now, then A700", fg="red")
     click.echo(f"  {len(shown)} shown" + (f", {len(withheld)} withheld" if withheld else ""))
 
 
@@ -137,8 +146,9 @@ def why_(context: click.Context, /, accession_number: str, as_json: bool, **quer
             raise NotFound(
                 "no order has this accession number: bridge messages list, bridge review", where="(0008,0050)"
             )
-        over = _over_limit(desk, asked)
-        found = [(one.entry, [*_all_reasons(asked, one, over=over)]) for one in steps]
+        listing = _listed(desk, asked)
+        listed = None if listing is None else {entry.step_pk for entry in listing}
+        found = [(one.entry, [*_all_reasons(asked, one, listed)]) for one in steps]
     if as_json:
         told = [
             _row(entry) | {"shown": not reasons, "reasons": [_as_json(asked, entry, reason) for reason in reasons]}
@@ -146,7 +156,7 @@ def why_(context: click.Context, /, accession_number: str, as_json: bool, **quer
         ]
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
-    click.secho(f"{asked.peer.ae_title} asks for {asked.describe()}", bold=True)
+    _head(asked)
     for entry, reasons in found:
         click.echo(_line(_row(entry)))
         if not reasons:
@@ -190,22 +200,35 @@ def _asking(
         yield WorklistDesk(Context(database, settings, clock), table.plain), asked
 
 
-def _over_limit(desk: WorklistDesk, asked: Asked) -> bool:
+def _listed(desk: WorklistDesk, asked: Asked) -> Listing | None:
+    """What the device would get; None when its query would be refused."""
     try:
-        desk.find(asked.keys, asked.peer)
+        return desk.find(asked.keys, asked.peer)
     except TooLarge:
-        return True
-    return False
+        return None
 
 
-def _all_reasons(asked: Asked, step: Explained, *, over: bool) -> Iterator[Reason]:
-    """Those of the desk, between what is decided before it is asked and after."""
+def _head(asked: Asked) -> None:
+    """Who asks for what, and the site's rules that are not as shipped."""
+    charset = asked.peer.character_set or "ISO 646"
+    click.secho(f"{asked.peer.ae_title} ({charset}) asks for {asked.describe()}", bold=True)
+    rules = asked.rules.model_dump(mode="json", exclude={"peers"}, exclude_defaults=True)
+    told = [f"{name} {_told(value)}" for name, value in rules.items()]
+    click.echo(f"  [[worklist.view]] {printable(', '.join(told)) or 'as shipped'}")
+
+
+def _told(value: Any) -> str:
+    return json.dumps(sorted(value) if isinstance(value, list) and value and isinstance(value[0], str) else value)
+
+
+def _all_reasons(asked: Asked, step: Explained, listed: set[int] | None) -> Iterator[Reason]:
+    """Those of the desk, between what is decided before it is asked and after; `listed` None = refused."""
     from bridge.domain.worklist_view import Reason
 
     if not asked.allowed:
         yield Reason("no-permission")
     yield from step.reasons
-    if over:
+    if listed is None or not (step.reasons or step.entry.step_pk in listed):
         yield Reason("limit")
     if withheld := asked.tell(step.entry).withheld:
         yield Reason("not-readable", withheld)

@@ -25,7 +25,6 @@ from bridge.config.dicom import (
     Station,
     Storage,
     Studies,
-    Worklist,
 )
 from bridge.config.fhir import Ehr
 from bridge.config.filling import Filling
@@ -34,6 +33,7 @@ from bridge.config.performed import Performed
 from bridge.config.site import DatabaseSettings, Defaults, IssuerSetting, Log, Patients, Site
 from bridge.config.watching import Alarms, Day, FeedAlarms, Hours, MetricsSetting
 from bridge.config.web import Launch, LinkIssuer, SmartIssuer, Viewer, Web
+from bridge.config.worklist import Worklist, WorklistView
 from bridge.domain.identity import Issuer, Issuers
 from bridge.errors import ConfigurationError
 
@@ -77,6 +77,7 @@ __all__ = [
     "Viewer",
     "Web",
     "Worklist",
+    "WorklistView",
 ]
 
 ENVIRONMENT_PREFIX = "BRIDGE_"
@@ -117,6 +118,10 @@ class Settings(Section):
         if self.filling.study_instance_uid == "derived" and self.site.name == Site().name:
             # Two hospitals may count their orders alike; a UID is one in the world.
             raise ValueError('filling.study_instance_uid = "derived" needs a site.name of its own')
+        strangers = self.worklist.titles - {p.ae_title for p in self.dicom.peer}
+        if strangers and not {"worklist", "store"} & self.dicom.unknown_peers:
+            # A title that is mistyped would leave the scanner with what everyone is shown, and nobody would see why.
+            raise ValueError(f"[[worklist.view]] names no [[dicom.peer]]: {', '.join(sorted(strangers))}")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""DICOM: our AE, its peers, the station table, worklist and storage."""
+"""DICOM: our AE, its peers, the station table, storage."""
 
 from __future__ import annotations
 
@@ -57,8 +57,7 @@ class DicomPeer(Section):
     """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says.
 
     `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
-    Whichever of the two a row leaves out is as in `[dicom]`. `stations`: the titles whose steps are its own worklist,
-    () = its own title.
+    Whichever of the two a row leaves out is as in `[dicom]`. What it is shown of the worklist is in `worklist.py`.
     """
 
     ae_title: AeTitle
@@ -68,14 +67,6 @@ class DicomPeer(Section):
     utf8: bool = True
     patient_issuer: str = ""
     accession_issuer: str = ""
-    own_worklist_only: bool = False
-    stations: tuple[AeTitle, ...] = ()
-
-    @model_validator(mode="after")
-    def _stations_of_its_own(self) -> Self:
-        if self.stations and not self.own_worklist_only:
-            raise ValueError("stations says whose worklist is its own: it needs own_worklist_only = true")
-        return self
 
 
 class Dicom(Section):
@@ -120,15 +111,7 @@ class Dicom(Section):
             utf8=self.utf8,
             patient_issuer="",
             accession_issuer="",
-            own_worklist_only=False,
-            stations=(),
         )
-
-
-class Worklist(Section):
-    show_started: bool = False
-    limit: int = Field(500, ge=1)
-    age_days: int = Field(30, ge=1)
 
 
 class Storage(Section):

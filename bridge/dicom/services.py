@@ -8,15 +8,16 @@ from typing import Any, Protocol
 from bridge.config import DicomPeer
 from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.domain.study import InstanceHeader, StoredFile
-from bridge.domain.worklist import WorklistEntry, WorklistKeys
+from bridge.domain.worklist import WorklistKeys
+from bridge.domain.worklist_view import Listing
 
 Change = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
 """Called inside the transaction with the current status and attributes (DICOM JSON); returns the changed ones."""
 
 
 class WorklistService(Protocol):
-    def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
-        """Matching entries, visible to this peer; `TooLarge` over the limit, `StoreUnavailable`."""
+    def find(self, keys: WorklistKeys, peer: DicomPeer) -> Listing:
+        """Matching entries, visible to this peer; `TooLarge` over a limit that cuts nothing, `StoreUnavailable`."""
         ...
 
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:

@@ -17,7 +17,7 @@ from bridge.dicom.query import read_query, response
 from bridge.dicom.services import WorklistService
 from bridge.dicom.walk import QUERY_ELEMENTS
 from bridge.domain.identity import Issuers
-from bridge.errors import BadValue, MissingField
+from bridge.errors import BadValue, MissingField, TooLarge
 from bridge.mapping.transliteration import NONE, Transliteration
 
 Answer: TypeAlias = tuple[Dataset | int, Dataset | None]
@@ -56,7 +56,8 @@ class Finder:
         shown: set[int] = set()
         unnamed: set[str] = set()
         try:
-            for entry in self.worklist.find(query.keys, peer):
+            listing = self.worklist.find(query.keys, peer)
+            for entry in listing:
                 if event.is_cancelled:
                     yield status.CANCEL, None
                     return
@@ -74,5 +75,7 @@ class Finder:
                 if entry.patient_id and _PATIENT_ID in answer and not any(tag in answer for tag in _ISSUERS):
                     unnamed.add(entry.patient_issuer)
                 yield pending, answer
+            if listing.cut:  # 0000 would say that this is all
+                raise TooLarge("the list is cut: more entries match", where="worklist.view.limit")
         finally:  # also of a query that was cancelled, or whose device has gone
             self.notes.told(peer, withheld, shown, unnamed)

@@ -1,29 +1,58 @@
 """What a device may be shown of the worklist, whatever it asks: the site's rules come on top of the query's keys.
 
-A key never loosens a rule: a wild card, or another station's name, finds no more than the device's own part. Each rule
-that hides an entry has a name, so that a person can be told why it is on no list: none of them hides in silence.
+A key never loosens a rule, unless the site says which may: a wild card, or another station's name, finds no more than
+the device's own part. Each rule that hides an entry has a name, so that a person can be told why it is on no list: none
+of them hides in silence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import nsmallest
 
 from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
-from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys, failing
+from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys, failing, range_of, text_matches, when_matches
 
 WITHDRAWN = frozenset({OrderStatus.HD, OrderStatus.CA, OrderStatus.DC})
 """Orders on hold or given up: none of their steps is shown, whatever the step says."""
+_SOUGHT = {
+    "patient": ("patient_id", "patient_name"),
+    "accession": ("accession_number",),
+    "procedure": ("requested_procedure_id", "study_instance_uids"),
+    "step": ("step_id",),
+}
+"""The keys by which a device seeks somebody or something, by the words of `beyond`."""
+_FEWEST = 2
+"""Letters that a name must begin with to seek somebody: one alone finds a whole list in 26 queries."""
+
+
+class Listing(list[WorklistEntry]):
+    """Entries in order of start. `cut`: there are more, which the device must be told in the end."""
+
+    cut = False
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`stations`: only steps of one of these AE titles; () = any. `earliest`: the first day (DA) that is shown."""
+    """What the site shows a device now. Empty `stations`, `modalities` and `locations` limit nothing.
+
+    `beyond`: the keys that lift these three. `earliest`: the first day (DA) that is shown. Who asks for `today` (DA) is
+    shown `window` too: the first and the last moment (DA and TM in one) round now. `default_window`: who asks for
+    nothing in particular asks for today.
+    """
 
     stations: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
     statuses: frozenset[StepStatus] = VISIBLE
+    beyond: frozenset[str] = frozenset()
     earliest: str = ""
+    today: str = ""
+    window: tuple[str, str] = ("", "")
+    default_window: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +72,23 @@ class Reason:
     found: str = ""
 
 
-def hidden(view: View, entry: WorklistEntry) -> Iterator[Reason]:
+def opened(view: View, keys: WorklistKeys) -> View:
+    """The view of a device that asks by these keys: what the site lets them lift is lifted."""
+    if any(_seeks(keys, name) for word in view.beyond for name in _SOUGHT[word]):
+        return replace(view, stations=(), modalities=(), locations=())
+    return view
+
+
+def days(view: View, keys: WorklistKeys) -> tuple[str, str]:
+    """The first and the last day (DA, '' = open) on which an entry that is shown may begin."""
+    asked = _asked_day(view, keys)
+    low, high = range_of(asked) if asked else ("", "")
+    if _asks_today(view, keys):
+        low, high = low and min(low, view.window[0][:8]), high and max(high, view.window[1][:8])
+    return max(low, view.earliest), high
+
+
+def hidden(view: View, keys: WorklistKeys, entry: WorklistEntry) -> Iterator[Reason]:
     """The rules of the view that keep the entry from the device."""
     if entry.step_status not in view.statuses:
         yield Reason("step-status", entry.step_status)
@@ -51,8 +96,15 @@ def hidden(view: View, entry: WorklistEntry) -> Iterator[Reason]:
         yield Reason("no-start")
     elif entry.start_date < view.earliest:
         yield Reason("too-old", entry.start_date)
+    elif _is_of_today(view, keys) and entry.start_date != view.today and not _is_near(view, entry):
+        yield Reason("day", entry.start_date)
     if view.stations and not set(view.stations) & set(entry.station_ae_titles):
         yield Reason("station", ", ".join(entry.station_ae_titles))
+    if view.modalities and entry.modality not in view.modalities:
+        yield Reason("modality", entry.modality)
+    places = [place for place in (entry.step_location, entry.patient_location) if place]
+    if view.locations and not any(text_matches(one, place) for one in view.locations for place in places):
+        yield Reason("location", ", ".join(places))
 
 
 def reasons(
@@ -65,6 +117,75 @@ def reasons(
         yield Reason("order-status", standing.order_status)
     if standing.parked:
         yield Reason("parked", standing.parked)
-    yield from hidden(view, entry)
+    view = opened(view, keys)
+    yield from hidden(view, keys, entry)
     for name in failing(keys, entry, spell):
-        yield Reason("key", name)
+        if not (name == "start_date" and _is_near_today(view, keys, entry)):
+            yield Reason("key", name)
+
+
+def nearest(entries: Iterable[WorklistEntry], most: int, now: datetime) -> Listing:
+    """Of more than `most` entries those that begin nearest to now (on the clocks of their site)."""
+    found, cut = list[WorklistEntry](), False
+    for entry in entries:
+        found.append(entry)
+        if len(found) > 2 * most:  # never all of them in memory
+            found, cut = nsmallest(most, found, lambda one: _far(one, now)), True
+    cut = cut or len(found) > most
+    listing = Listing(nsmallest(most, found, lambda one: _far(one, now)) if cut else found)
+    listing.cut = cut
+    listing.sort(key=lambda one: (one.start_date, one.start_time, one.step_pk))
+    return listing
+
+
+def _far(entry: WorklistEntry, now: datetime) -> float:
+    try:
+        begins = datetime.strptime(_moment(entry), "%Y%m%d%H%M%S").replace(tzinfo=now.tzinfo)
+    except ValueError:
+        return float("inf")
+    return abs((begins - now).total_seconds())
+
+
+def _moment(entry: WorklistEntry) -> str:
+    return entry.start_date + (entry.start_time + "000000")[:6]
+
+
+def _seeks(keys: WorklistKeys, name: str) -> bool:
+    """Whether a key names one: a whole number, or how a name begins."""
+    key = getattr(keys, name)
+    if not isinstance(key, str):
+        return bool(key)
+    begins = key.partition("*")[0].partition("?")[0].strip(" ^=")
+    return len(begins) >= _FEWEST if name == "patient_name" else bool(begins) and begins == key.strip()
+
+
+def _is_of_today(view: View, keys: WorklistKeys) -> bool:
+    """No day, patient, order or step is asked for: what fits may be months of work."""
+    if not view.default_window:
+        return False
+    sought = (getattr(keys, name) for names in _SOUGHT.values() for name in names)
+    asked = (*sought, keys.start_date, keys.admission_id)
+    return not any(one.strip(" *?^=") if isinstance(one, str) else one for one in asked)
+
+
+def _asked_day(view: View, keys: WorklistKeys) -> str:
+    return view.today if _is_of_today(view, keys) else keys.start_date.strip()
+
+
+def _asks_today(view: View, keys: WorklistKeys) -> bool:
+    """A range of days with a range of times is one interval, to the minute (K.4.1.1.3): it means what it says."""
+    day = _asked_day(view, keys)
+    if not day or ("-" in day and "-" in keys.start_time):
+        return False
+    low, high = range_of(day)
+    return low <= view.today and (not high or view.today <= high)
+
+
+def _is_near(view: View, entry: WorklistEntry) -> bool:
+    return bool(entry.start_time) and view.window[0] <= _moment(entry) <= view.window[1]
+
+
+def _is_near_today(view: View, keys: WorklistKeys, entry: WorklistEntry) -> bool:
+    """Asked for today, and begun or to begin within the window: midnight is nobody's end of a shift."""
+    timely = when_matches("", keys.start_time, entry.start_date, entry.start_time)
+    return timely and _asks_today(view, keys) and _is_near(view, entry)

@@ -107,6 +107,13 @@ _STATIONS = Prepared(
     .where(scheduled_station.c.step_id == bindparam("s"))
     .order_by(scheduled_station.c.position)
 )
+_STATIONS_DUE = Prepared(
+    select(scheduled_station.c.ae_title)
+    .distinct()
+    .join(_step, _step.c.id == scheduled_station.c.step_id)
+    .where(one_of(_step.c.status, sorted(VISIBLE)), _step.c.parked == "")
+    .order_by(scheduled_station.c.ae_title)
+)
 _DUE = Prepared(
     select(func.count()).select_from(_step).where(one_of(_step.c.status, sorted(VISIBLE)), _step.c.parked == "")
 )
@@ -125,8 +132,9 @@ def find_entries(
     patient_id: str = "",
     preferred_issuers: tuple[str, ...] = (),
     zone: tzinfo | None = None,
-) -> Iterator[WorklistEntry]:
-    """Visible steps in order of start. '' is universal; every value given is an exact one.
+) -> Iterator[tuple[WorklistEntry, Standing]]:
+    """Visible steps in order of start, each with what else decides about it. '' is universal; every value given is an
+    exact one.
 
     The Patient ID told is of the first of `preferred_issuers` that has given the patient a number, else any. `zone` is
     whose clocks the dates and times are of.
@@ -145,9 +153,7 @@ def find_entries(
         },
     )
     for row in rows:
-        identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
-        stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
-        yield _entry(row, identifiers, stations, zone)
+        yield _step_of(connection, row, preferred_issuers, zone)
 
 
 def steps_of_accession(
@@ -158,13 +164,16 @@ def steps_of_accession(
     zone: tzinfo | None = None,
 ) -> list[tuple[WorklistEntry, Standing]]:
     """Every step of the orders of an accession number (as sent, or as scanners are told it), also the hidden ones."""
-    found = []
-    for row in connection.execute(_OF_ACCESSION, {"a": accession_number}).all():
-        identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
-        stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
-        standing = Standing(row.order_status, bool(row.placeholder), row.parked)
-        found.append((_entry(row, identifiers, stations, zone), standing))
-    return found
+    rows = connection.execute(_OF_ACCESSION, {"a": accession_number})
+    return [_step_of(connection, row, preferred_issuers, zone) for row in rows]
+
+
+def _step_of(
+    connection: Connection, row: Any, preferred_issuers: tuple[str, ...], zone: tzinfo | None
+) -> tuple[WorklistEntry, Standing]:
+    identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
+    stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
+    return _entry(row, identifiers, stations, zone), Standing(row.order_status, bool(row.placeholder), row.parked)
 
 
 def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...]) -> tuple[Identifier, ...]:
@@ -174,6 +183,11 @@ def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...
         if not found or found[0].issuer == issuer:
             break
     return found
+
+
+def stations_due(connection: Connection) -> list[str]:
+    """The AE titles that steps wait for."""
+    return connection.execute(_STATIONS_DUE).scalars()
 
 
 def count_due(connection: Connection) -> int:

@@ -12,9 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from bridge.clock import Clock
-from bridge.config import DatabaseSettings, DicomPeer, Settings
+from bridge.config import DatabaseSettings, DicomPeer, Settings, Worklist, WorklistView
+from bridge.config.worklist import EVERYONE
 from bridge.domain.message import Envelope, Fate, Outcome, Reading
-from bridge.domain.worklist import WorklistEntry, WorklistKeys
+from bridge.domain.worklist import WorklistKeys
+from bridge.domain.worklist_view import Listing
 from bridge.store import review
 from bridge.store.db import Database
 from bridge.store.migrate import migrate
@@ -47,8 +49,7 @@ class Rehearsal:
         folder = Path(self._folder.name)
         changes: dict[str, Any] = {"data": folder, "database": DatabaseSettings()}
         if every_date:
-            unbounded = {"age_days": _ALL_DATES, "limit": _ALL_ENTRIES}
-            changes["worklist"] = settings.worklist.model_copy(update=unbounded)
+            changes["worklist"] = _of_every_date(settings.worklist)
         self.settings = settings.model_copy(update=changes)
         self._database = Database("", folder, on_broken=lambda: None)
         migrate(self._database)
@@ -79,16 +80,24 @@ class Rehearsal:
         self._intake.take(envelope, reading, keep)
         return outcomes[-1] if outcomes else RESENT
 
-    def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
+    def find(self, keys: WorklistKeys, peer: DicomPeer) -> Listing:
         """A device's query, as `WorklistDesk.find`."""
         return self._desk.find(keys, peer)
 
     def stations(self) -> list[str]:
         """Every AE title that has something to do, by name."""
-        anyone = self.settings.dicom.peer_of("").model_copy(update={"own_worklist_only": False})
-        return sorted({title for entry in self.find(WorklistKeys(), anyone) for title in entry.station_ae_titles})
+        return self._desk.stations()
 
     def parked(self) -> list[Parked]:
         with self._database.read() as connection:
             rows = review.open_reviews(connection)
         return [Parked(str(row["reason"]), dict(row["details"])) for row in rows if row["kind"] in _PARKED]  # type: ignore[call-overload]
+
+
+def _of_every_date(worklist: Worklist) -> Worklist:
+    """What each device would be shown, were every day today and no list too long."""
+    unbounded = {"limit": _ALL_ENTRIES, "default_window": False}
+    rows = [row.model_copy(update=unbounded) for row in worklist.view]
+    if not any(row.peers == EVERYONE for row in rows):
+        rows.append(WorklistView(peers=EVERYONE, limit=_ALL_ENTRIES))
+    return worklist.model_copy(update={"age_days": _ALL_DATES, "view": tuple(rows)})

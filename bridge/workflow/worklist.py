@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
-from bridge.config import DicomPeer
-from bridge.domain.lifecycle import VISIBLE
-from bridge.domain.order import StepStatus
+from bridge.config import DicomPeer, WorklistView
+from bridge.config.worklist import ASKER
 from bridge.domain.told import is_alias
-from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys, matches, range_of
-from bridge.domain.worklist_view import Reason, View, hidden, reasons
+from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys
+from bridge.domain.worklist_view import Listing, Reason, View, days, nearest, opened, reasons
 from bridge.errors import TooLarge
 from bridge.store import review, worklist
 from bridge.store.db import Connection
@@ -36,36 +36,37 @@ class WorklistDesk:
         self._spell = spell
         self._noted: set[tuple[str, str]] = set()
 
-    def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
-        """The entries that match, in order of start. Raises `TooLarge` over the limit, `StoreUnavailable`."""
-        settings = self._context.settings
-        view = self._view(peer)
-        low, high = _dates(keys)
-        found: list[WorklistEntry] = []
+    def find(self, keys: WorklistKeys, peer: DicomPeer) -> Listing:
+        """The entries that the device is shown, in order of start; over the limit of its view the nearest, and marked
+        so, where the view says "cut". Raises `TooLarge` over any other limit, `StoreUnavailable`."""
+        rules, now = self._rules(peer), self._now()
+        view = opened(_view(rules, self._context, now), keys)
+        low, high = days(view, keys)
         with self._context.database.read() as connection:
-            for entry in worklist.find_entries(
+            steps = worklist.find_entries(
                 connection,
                 statuses=tuple(view.statuses),
-                earliest=max(low, view.earliest),
+                earliest=low,
                 latest=high,
-                modality=_exact(keys.modality),
-                station=_exact(keys.station_ae_title) or (view.stations[0] if len(view.stations) == 1 else ""),
+                modality=_exact(keys.modality) or _only(view.modalities),
+                station=_exact(keys.station_ae_title) or _only(view.stations),
                 accession_number=_exact(keys.accession_number),
                 study_instance_uid=keys.study_instance_uids[0] if len(keys.study_instance_uids) == 1 else "",
                 patient_id=_exact(keys.patient_id),
                 preferred_issuers=self._issuers(keys, peer),
-                zone=settings.site.zone,
-            ):
-                if any(hidden(view, entry)) or not matches(keys, entry, self._spell):
-                    continue
-                if len(found) >= settings.worklist.limit:
-                    raise TooLarge("more entries match than worklist.limit allows", where="worklist.limit")
-                found.append(entry)
-        return found
+                zone=self._context.settings.site.zone,
+            )
+            shown = (entry for entry, standing in steps if not any(reasons(view, keys, entry, standing, self._spell)))
+            if rules.over_limit == "cut":
+                return nearest(shown, rules.limit, now)
+            listing = Listing(islice(shown, rules.limit + 1))
+        if len(listing) > rules.limit:
+            raise TooLarge("more entries match than the view's limit", where="worklist.view.limit")
+        return listing
 
     def explain(self, accession_number: str, keys: WorklistKeys, peer: DicomPeer) -> list[Explained]:
         """Each step of an accession number, with all that hides it from a device that asks by these keys."""
-        view = self._view(peer)
+        view = _view(self._rules(peer), self._context, self._now())
         with self._context.database.read() as connection:
             steps = worklist.steps_of_accession(
                 connection,
@@ -75,14 +76,17 @@ class WorklistDesk:
             )
         return [Explained(entry, tuple(reasons(view, keys, entry, standing, self._spell))) for entry, standing in steps]
 
-    def _view(self, peer: DicomPeer) -> View:
-        settings = self._context.settings
-        today = self._context.clock.now().astimezone(settings.site.zone)
-        return View(
-            stations=(peer.stations or (peer.ae_title,)) if peer.own_worklist_only else (),
-            statuses=VISIBLE | {StepStatus.STARTED} if settings.worklist.show_started else VISIBLE,
-            earliest=f"{today - timedelta(days=settings.worklist.age_days):%Y%m%d}",
-        )
+    def stations(self) -> list[str]:
+        """Every AE title that has something to do, by name."""
+        with self._context.database.read() as connection:
+            return worklist.stations_due(connection)
+
+    def _rules(self, peer: DicomPeer) -> WorklistView:
+        return self._context.settings.worklist.view_of(peer.ae_title)
+
+    def _now(self) -> datetime:
+        """On the clocks of the site."""
+        return self._context.clock.now().astimezone(self._context.settings.site.zone)
 
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
         """Keep the review list true for steps that this device could not be told, or now was.
@@ -150,11 +154,31 @@ class WorklistDesk:
         return tuple(dict.fromkeys(filter(None, wanted)))
 
 
+def _view(rules: WorklistView, context: Context, now: datetime) -> View:
+    settings, zone = context.settings.worklist, context.settings.site.zone
+
+    def moment(hours: float) -> str:
+        # By UTC: so many hours also in the night when the clocks change.
+        return f"{(now.astimezone(UTC) + timedelta(hours=hours)).astimezone(zone):%Y%m%d%H%M%S}"
+
+    return View(
+        stations=tuple(rules.peers[0] if title == ASKER else title for title in rules.stations),
+        modalities=rules.modalities,
+        locations=rules.locations,
+        statuses=rules.statuses,
+        beyond=rules.beyond,
+        earliest=f"{now - timedelta(days=settings.age_days):%Y%m%d}",
+        today=f"{now:%Y%m%d}",
+        window=(moment(-rules.window_hours[0]), moment(rules.window_hours[1])),
+        default_window=rules.default_window,
+    )
+
+
 def _exact(key: str) -> str:
     """The key for SQL when it is one plain value, else '' (the rules of the domain decide)."""
     key = key.strip()
     return "" if "*" in key or "?" in key or is_alias(key) else key
 
 
-def _dates(keys: WorklistKeys) -> tuple[str, str]:
-    return range_of(keys.start_date) if keys.start_date.strip() else ("", "")
+def _only(values: tuple[str, ...]) -> str:
+    return values[0] if len(values) == 1 else ""

@@ -18,6 +18,7 @@ from bridge.config import DicomPeer
 from bridge.dicom.ae import DicomServer
 from bridge.domain.patient import PersonName
 from bridge.domain.worklist import WorklistEntry
+from bridge.domain.worklist_view import Listing
 from bridge.errors import StoreBroken, StoreUnavailable
 from tests.unit.dicom.support import MWL, FakeServices, associated, entry, serving
 
@@ -106,6 +107,12 @@ def test_more_matches_than_the_limit_are_refused_with_a700(modality: Association
     assert find(modality, query()) == ([0xA700], [])
 
 
+def test_a_list_that_is_cut_ends_with_a700_and_never_with_0000(modality: Association, services: FakeServices) -> None:
+    services.worklist.entries, services.worklist.limit, services.worklist.cut = [entry()] * 3, 2, True
+    statuses, found = find(modality, query())
+    assert (statuses, len(found)) == ([0xFF00, 0xFF00, 0xA700], 2)
+
+
 def test_a_store_that_is_away_is_a700(modality: Association, services: FakeServices) -> None:
     services.worklist.fault = StoreUnavailable("locked")
     assert find(modality, query())[0] == [0xA700]
@@ -134,7 +141,7 @@ def test_regex_characters_are_ordinary(modality: Association, services: FakeServ
     assert find(modality, query(AccessionNumber="A.*"))[0] == [0xFF00, 0x0000]
 
 
-class Paused(list[WorklistEntry]):
+class Paused(Listing):
     """Entries of which all but three wait until the cancel has gone out."""
 
     cancelled = threading.Event()

@@ -18,6 +18,7 @@ from bridge.store.schema import imaging_order, scheduled_procedure_step
 from tests.unit.cli.site import CONFIG, OnDisk, order
 
 DAY = "20991126"
+LIMIT = "[[worklist.view]]\npeers = ['*']\nlimit = 1\n"
 
 
 @pytest.fixture
@@ -99,9 +100,21 @@ def test_a_device_that_may_not_ask_is_said_to_get_nothing(site: OnDisk) -> None:
 
 
 def test_a_list_over_the_limit_is_refused_whole(site: OnDisk) -> None:
-    configured(site, "[worklist]\nlimit = 1\n")
+    configured(site, LIMIT)
     assert listed(site, "--as", "CT1", "--date", DAY)["over_limit"] is True
     assert "A700" in site.run("worklist", "--as", "CT1", "--date", DAY).output
+
+
+def test_a_list_that_is_cut_says_so(site: OnDisk) -> None:
+    configured(site, LIMIT + "over_limit = 'cut'\n")
+    assert accessions(site, "--as", "CT1", "--date", DAY) == ["A1"]
+    assert "the nearest to now, then A700" in site.run("worklist", "--as", "CT1", "--date", DAY).output
+
+
+def test_the_rules_that_are_not_as_shipped_are_printed(site: OnDisk) -> None:
+    assert "[[worklist.view]] as shipped" in site.run("worklist", "--as", "CT1").output
+    configured(site, LIMIT + "stations = ['@']\n")
+    assert '[[worklist.view]] stations ["@"], limit 1' in site.run("worklist", "--as", "CT1").output
 
 
 def test_an_entry_that_the_device_cannot_be_told_is_withheld(site: OnDisk) -> None:
@@ -165,8 +178,19 @@ def test_a_device_that_may_not_ask_comes_first(site: OnDisk) -> None:
 
 
 def test_a_limit_hides_every_entry(site: OnDisk) -> None:
-    configured(site, "[worklist]\nlimit = 1\n")
+    configured(site, LIMIT)
     assert why(site, "A1", "--as", "CT1", "--date", DAY) == [("limit", "")]
+
+
+def test_a_list_that_is_cut_hides_those_that_are_left_out(site: OnDisk) -> None:
+    configured(site, LIMIT + "over_limit = 'cut'\n")
+    assert [why(site, one, "--as", "CT1", "--date", DAY) for one in ("A1", "A2")] == [[], [("limit", "")]]
+
+
+def test_a_rule_of_the_view_is_named(site: OnDisk) -> None:
+    configured(site, "[[worklist.view]]\npeers = ['*']\nstations = ['@']\nmodalities = ['MR']\nlocations = ['X']\n")
+    found = why(site, "A1", "--as", "MR1", "--date", DAY, "--station", "")
+    assert found == [("station", "CT1"), ("modality", "CT"), ("location", "")]
 
 
 def test_what_cannot_be_told_names_its_tag(site: OnDisk) -> None:

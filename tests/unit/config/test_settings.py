@@ -40,10 +40,10 @@ def faults(folder: Path, text: str, **environment: str) -> list[str]:
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     found = faults(
         tmp_path,
-        '[site]\ntime_zone = "Mars/Olympus"\n[dicom]\nport = 70000\n[worklist]\nlimit = 0\n[web]\nthreds = 3\n',
+        '[site]\ntime_zone = "Mars/Olympus"\n[dicom]\nport = 70000\n[worklist]\nage_days = 0\n[web]\nthreds = 3\n',
         BRIDGE_NO_SUCH="1",
     )
-    for where in ("site.time_zone", "dicom.port", "worklist.limit", "web.threds", "BRIDGE_NO_SUCH"):
+    for where in ("site.time_zone", "dicom.port", "worklist.age_days", "web.threds", "BRIDGE_NO_SUCH"):
         assert any(where in line for line in found), where
     assert len(found) == 5
 
@@ -57,6 +57,8 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("[[station]]\nae_titles = ['MUCH TOO LONG A NAME']\n", "ae_titles"),
         ("[[station]]\nae_titles = ['A\\\\B']\n", "ae_titles"),
         ("[dicom]\nunknown_peers = ['everything']\n", "unknown_peers"),
+        ("[[worklist.view]]\npeers = ['CT1']\n", "CT1"),
+        ("[[worklist.view]]\npeers = ['*']\nwindow_hours = [1]\n", "worklist.view.0.window_hours"),
         ("[[hl7.feed]]\nname = 'a'\nport = 1\n[[hl7.feed]]\nname = 'a'\nport = 2\n", "hl7"),
         ("[[ehr]]\nname = 'a'\nfhir_base = 'https://x'\n[[ehr]]\nname = 'a'\nfhir_base = 'https://y'\n", "ehr"),
         ("[[issuer]]\nname = 'a'\n[[issuer]]\nname = 'a'\n", "issuer"),

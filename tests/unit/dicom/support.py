@@ -27,6 +27,7 @@ from bridge.domain.patient import PersonName
 from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.domain.study import InstanceHeader, StoredFile
 from bridge.domain.worklist import WorklistEntry, WorklistKeys, matches
+from bridge.domain.worklist_view import Listing
 from bridge.errors import NotFound, StateConflict, TooLarge
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -88,17 +89,21 @@ def entry(**changes: Any) -> WorklistEntry:
 class FakeWorklist:
     entries: list[WorklistEntry] = field(default_factory=lambda: [ENTRY])
     limit: int = 500
+    cut: bool = False
     fault: Exception | None = None
     asked: list[WorklistKeys] = field(default_factory=list)
     unnamed: list[set[str]] = field(default_factory=list)
 
-    def find(self, keys: WorklistKeys, peer: DicomPeer) -> list[WorklistEntry]:
+    def find(self, keys: WorklistKeys, peer: DicomPeer) -> Listing:
         self.asked.append(keys)
         if self.fault:
             raise self.fault
-        found = [e for e in self.entries if matches(keys, e)]
+        found = Listing(e for e in self.entries if matches(keys, e))
         if len(found) > self.limit:
-            raise TooLarge("more matches than the limit")
+            if not self.cut:
+                raise TooLarge("more matches than the limit")
+            del found[self.limit :]
+            found.cut = True
         return found
 
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
