@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from bridge.workflow.housekeeping import Housekeeping
 from bridge.workflow.intake import Intake
 from bridge.workflow.launching import LaunchDesk
 from bridge.workflow.matching import Matching
-from bridge.workflow.measuring import read_measures
+from bridge.workflow.measuring import read_measures, room
 from bridge.workflow.performing import PerformedSteps
 from bridge.workflow.publishing import Publisher
 from bridge.workflow.retention import Retention
@@ -49,6 +48,8 @@ HEARTBEAT_SECONDS = 5.0
 SILENT_AFTER = timedelta(seconds=20)
 DRAIN_SECONDS = 25.0
 SWEEP_AGE = timedelta(minutes=10)
+DATABASE_ROOM = 16 * 1024 * 1024
+"""Below it the next large message, or the WAL's next growth, may find no room."""
 
 
 def prepare_folders(settings: Settings) -> None:
@@ -330,15 +331,18 @@ class AllRoles:
 
 
 def readiness(database: Database, settings: Settings, clock: Clock) -> dict[str, bool]:
-    """Whether the service can do its work: the store answers, the disk has room, every role has been heard of."""
+    """Whether the service can do its work: the store answers and took the last change (each role's heartbeat is one),
+    the disks have room, every role has been heard of."""
     checks = dict.fromkeys(("store", "disk", *(f"role.{name}" for name in ROLES)), False)
-    checks["disk"] = shutil.disk_usage(settings.archive).free >= settings.storage.min_free_bytes
+    checks["disk"] = room(settings.archive) >= settings.storage.min_free_bytes and (
+        not database.is_sqlite or room(settings.data) >= DATABASE_ROOM
+    )
     try:
         with database.read() as connection:
             beats = {r["name"]: r["at"] for r in audit.activities(connection) if r["kind"] == "role"}
     except BridgeError:
         return checks
-    checks["store"] = True
+    checks["store"] = database.takes_changes
     for name in ROLES:
         at = beats.get(name)
         checks[f"role.{name}"] = at is not None and clock.now() - at <= SILENT_AFTER  # type: ignore[operator]

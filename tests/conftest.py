@@ -7,11 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.results import Faults, Record
+
 pytest_plugins = ["tests.peers.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="the faults' own counts and lengths (make test-full)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Faults(), "faults")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -25,6 +31,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether a test's counts are its fault's own, or what a quick run has time for."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def record(request: pytest.FixtureRequest) -> Record:
+    """`record("F38", "seconds until ...", 1.2, 10)`: what a fault came to, for docs/results (make test-full)."""
+    faults: Faults = request.config.pluginmanager.get_plugin("faults")
+    return faults.record
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -67,7 +68,8 @@ def run_role(role: Role, folder: Path, ending: Ending, *, pipe: bool) -> int:
     if ending.status == STORE_BROKEN:
         # Nothing is flushed or answered on the way out: what is on disk is all there is.
         os._exit(STORE_BROKEN)
-    notice.unlink(missing_ok=True)
+    with suppress(OSError):  # of a process that is gone it says nothing, wherever it cannot be removed
+        notice.unlink()
     role.stop()
     return ending.status
 

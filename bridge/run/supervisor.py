@@ -30,7 +30,11 @@ class DataFolderLock:
     """One supervisor a data folder, and one process a role: a second is refused. The kernel frees a dead one's."""
 
     def __init__(self, folder: Path, name: str = "supervisor") -> None:
-        self._descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = folder / f"{name}.lock"
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as fault:  # the disk is read-only, say
+            raise ConfigurationError([f"{path}: {fault.strerror}"]) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

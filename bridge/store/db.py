@@ -7,8 +7,10 @@ Several changes share one commit; each has its own savepoint, so that one bad ch
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +68,8 @@ class Database:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._ended = self._closed = False
+        self.takes_changes = True
+        """Whether the last transaction that was tried here could be committed; for `/ready`."""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -96,15 +100,24 @@ class Database:
             with self._reader_engine.connect() as core:
                 yield Connection(core)
         except SQLAlchemyError as fault:
-            raise _meaning(fault) from fault
+            raise self._meaning(fault) from fault
 
     def checkpoint(self) -> int:
-        """Move the WAL into the database (worker only); returns the pages still in the WAL, 0 on PostgreSQL."""
+        """Move the WAL into the database (worker only); returns the pages still in the WAL, 0 on PostgreSQL.
+
+        Raises `StoreUnavailable` (no room: the WAL stays), `StoreBroken` (the process ends).
+        """
         if not self.is_sqlite:
             return 0
-        with self._reader_engine.connect() as connection:
-            row = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
-            return max(int(row[1]) - int(row[2]), 0)
+        try:
+            with self._reader_engine.connect() as connection:
+                row = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+                return max(int(row[1]) - int(row[2]), 0)
+        except SQLAlchemyError as fault:
+            error = self._meaning(fault)
+            if isinstance(error, StoreBroken):
+                self._break(error)
+            raise error from fault
 
     def close(self) -> None:
         with self._gate:
@@ -178,19 +191,45 @@ class Database:
                     if job is None:
                         ended = True
         except Exception as fault:  # noqa: BLE001 - whoever waits is told, whatever it is
-            error = _meaning(fault)
+            error = self._meaning(fault)
             broken = isinstance(error, StoreBroken)
             if broken:
-                with self._gate:
-                    self._ended = True
-                log.critical("a sync failed: this process must end", extra={"fields": {"error": error.code}})
-                self._on_broken()
+                self._break(error)
+            self._note(error)
             for one in taken or [first]:
                 one.end(error)
             return not (broken or ended)
+        self._note(None)
         for one in taken:
             one.end(one.failure)
         return not ended
+
+    def _meaning(self, fault: Exception) -> BridgeError:
+        """Our word for a database error: a failed sync is the end of the process, the rest may pass."""
+        name = _error_name(fault)
+        if name.startswith("SQLITE_IOERR") and _read_only(self.path.parent):
+            # Nothing can be promised any more, and what was promised stands: whoever only reads goes on.
+            return StoreUnavailable("the database's disk has become read-only", where="read-only")
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return StoreBroken("the database file cannot be trusted", where=name)
+        return StoreUnavailable("the database did not take the change", where=name or type(fault).__name__)
+
+    def _break(self, error: BridgeError) -> None:
+        """Never go on after a failed sync: the kernel may have dropped what it could not write."""
+        with self._gate:
+            self._ended = True
+        log.critical("a sync failed: this process must end", extra={"fields": _words(error)})
+        self._on_broken()
+
+    def _note(self, error: BridgeError | None) -> None:
+        """Say it once when the store ceases to take changes, and once when it takes them again."""
+        if self.takes_changes is (error is None):
+            return
+        self.takes_changes = error is None
+        if error is None:
+            log.warning("the store takes changes again")
+        else:
+            log.error("the store takes no changes", extra={"fields": _words(error)})
 
     def _drain(self) -> None:
         while True:
@@ -246,12 +285,17 @@ def _error_name(fault: Exception) -> str:
     return str(getattr(cause, "sqlite_errorname", "") or (getattr(cause, "sqlstate", "") or "")[:2])
 
 
-def _meaning(fault: Exception) -> BridgeError:
-    """Our word for a database error: a failed sync is the end of the process, the rest may pass."""
-    name = _error_name(fault)
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreBroken("the database file cannot be trusted", where=name)
-    return StoreUnavailable("the database did not take the change", where=name or type(fault).__name__)
+def _read_only(folder: Path) -> bool:
+    """Asked of the file system by a write: one that turned read-only by itself does not say so."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return False
+    except OSError as fault:
+        return fault.errno == errno.EROFS
+
+
+def _words(error: BridgeError) -> dict[str, str]:
+    return {"error": error.code, "where": error.where}
 
 
 def _set_up_sqlite(dbapi_connection: Any, _record: Any) -> None:

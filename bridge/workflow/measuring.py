@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from bridge.config import Settings
@@ -58,7 +60,7 @@ def read_facts(context: Context) -> Facts:
             queues=tuple(outbound.queue_states(connection)),
             owed=alarms.owed_publications(connection),
             roles=alarms.role_beats(connection),
-            free_bytes=shutil.disk_usage(settings.archive).free,
+            free_bytes=room(settings.archive),
             database_free_bytes=_database_free(settings),
             open_steps=tuple(performed.open_steps(connection)),
         )
@@ -68,7 +70,17 @@ def _database_free(settings: Settings) -> int | None:
     """None when the database shares the archive's file system, or lies on a server."""
     if settings.database.url or settings.data.stat().st_dev == settings.archive.stat().st_dev:
         return None
-    return shutil.disk_usage(settings.data).free
+    return room(settings.data)
+
+
+def room(folder: Path) -> int:
+    """Bytes that can still be written there. 0 where no file can be made: a disk that has become read-only tells of
+    room all the same."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # has no name, so nothing is left of it
+            return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
 
 
 def read_measures(context: Context) -> Measures:

@@ -23,12 +23,15 @@ step() { # step <words> <command...>: says what, and the seconds it took
 install_packages() {
     packages=""
     for pair in findscu:dcmtk storescu:dcmtk chromium:chromium strace:strace java:default-jdk-headless \
-        javac:default-jdk-headless mvn:maven node:nodejs npm:npm dciodvfy:dicom3tools initdb:postgresql; do
+        javac:default-jdk-headless mvn:maven node:nodejs npm:npm dciodvfy:dicom3tools initdb:postgresql faketime:faketime \
+        nbdkit:nbdkit nbdfuse:libnbd-bin fusermount3:fuse3 mkfs.ext4:e2fsprogs; do
         have "${pair%%:*}" && continue
         # Debian keeps PostgreSQL's programs off the PATH.
         [ "$pair" = initdb:postgresql ] && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && continue
         case " $packages " in *" ${pair##*:} "*) ;; *) packages="$packages ${pair##*:}" ;; esac
     done
+    # A plugin of nbdkit is no command.
+    nbdkit --dump-plugin python >/dev/null 2>&1 || packages="$packages nbdkit-plugin-python"
     [ -z "$packages" ] && { say "commands: all there"; return; }
     if ! have apt-get; then lack "$packages" "no apt-get here, install them by hand"; return; fi
     if [ "$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo -n"; else
