@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bridge.clock import Clock, SystemClock
@@ -183,22 +184,40 @@ class DicomRole:
             lambda: process.ending.ask(STORE_BROKEN),
         )
         self._server = DicomServer(process.settings, services, process.clock, table)
+        self._stopping = threading.Event()
+        self._sweep_before: datetime | None = None
+        self._sweeping = Loop("sweeping", (self._sweep,), idle_seconds=60.0)
         self._beat = _heart(process, self.name)
 
     def start(self) -> dict[str, int]:
-        # Files without a row are answers that never left: their senders send again.
-        with self._process.database.read() as connection:
-            Archive(self._process.settings.archive).sweep(
-                lambda name: studies.file_known(connection, name), before=self._process.clock.now() - SWEEP_AGE
-            )
+        self._sweep_before = self._process.clock.now() - SWEEP_AGE
         self._server.start()
+        self._sweeping.start()
         self._beat.start()
         return {"dicom": self._server.port}
 
     def stop(self) -> None:
+        self._stopping.set()
         self._server.drain(DRAIN_SECONDS)
         self._server.stop()
+        self._sweeping.stop()
         self._beat.stop()
+
+    def _sweep(self) -> int:
+        """Once a start: files without a row are answers that never left, and their senders send again.
+
+        Beside the listener, since it looks at every file. Without the backup's lock: no row that a backup could have
+        seen owns what is removed here, but for a damaged file that was healed.
+        """
+        if self._sweep_before is not None:
+            archive = Archive(self._process.settings.archive)
+            archive.sweep(self._owned, before=self._sweep_before, stop=self._stopping.is_set)
+            self._sweep_before = None
+        return 0
+
+    def _owned(self, names: list[str]) -> set[str]:
+        with self._process.database.read() as connection:
+            return studies.known_files(connection, names)
 
 
 class WebRole:

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ from bridge.errors import BadValue, BridgeError, NotReadable, StoreBroken, Store
 PREAMBLE = 128
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]/[0-9a-f]{32}\.dcm")
 LOOK_BYTES = 16 * 1024**2
+SWEEP_NAMES = 500
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
 
@@ -90,21 +92,32 @@ class Archive:
         except OSError:
             return
 
-    def sweep(self, known: Callable[[str], bool], *, before: datetime) -> int:
-        """At start: remove what was never finished or has no row, if last written `before`; count the removed.
+    def sweep(
+        self, known: Callable[[list[str]], set[str]], *, before: datetime, stop: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Remove what was never finished or has no row, if last written `before`; count the removed.
 
-        Younger files may be another role's (STOW-RS), between its rename and its row: they wait for the next start.
+        Younger files may be between their rename and their row (of this role or another): they wait for the next
+        start. `known` tells which of some names a row owns. Ends early once `stop` says so.
         """
         limit, removed = before.timestamp(), 0
         for path in self.incoming.iterdir():
             if path.stat().st_mtime < limit:
                 path.unlink(missing_ok=True)
                 removed += 1
-        for name in self.names():
-            if self.path(name).stat().st_mtime < limit and not known(name):
+        names = (name for name in self.names() if self._age(name) < limit)
+        while not stop() and (batch := list(islice(names, SWEEP_NAMES))):
+            for name in set(batch) - known(batch):
                 self.remove(name)
                 removed += 1
         return removed
+
+    def _age(self, name: str) -> float:
+        """When it was last written; never for one that has gone meanwhile."""
+        try:
+            return self.path(name).stat().st_mtime
+        except OSError:
+            return float("inf")
 
     def names(self) -> Iterator[str]:
         """Every stored name, folder by folder."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, union_all, update
 
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile, StudyState
 from bridge.errors import NotFound
@@ -69,8 +69,8 @@ _SENDERS = Prepared(
     .where(series.c.study_id == bindparam("s"))
     .distinct()
 )
-_FILE_KNOWN = Prepared(select(instance.c.id).where(instance.c.file == bindparam("f")).limit(1))
-_ASIDE_KNOWN = Prepared(select(instance_aside.c.id).where(instance_aside.c.file == bindparam("f")).limit(1))
+_file_names: Any = bindparam("names", expanding=True)
+_KNOWN_FILES = union_all(*(select(t.c.file).where(t.c.file.in_(_file_names)) for t in (instance, instance_aside)))
 _RECEIVING = Prepared(
     select(study).where(study.c.state == StudyState.RECEIVING).order_by(study.c.last_received_at).limit(bindparam("n"))
 )
@@ -292,10 +292,9 @@ def senders_of(connection: Connection, study_id: int) -> list[tuple[Any, str]]:
     return [(parts[series_id], calling_ae) for series_id, calling_ae in senders]
 
 
-def file_known(connection: Connection, name: str) -> bool:
-    """Whether a row owns the file of the archive."""
-    key = {"f": name}
-    return bool(connection.execute(_FILE_KNOWN, key).first() or connection.execute(_ASIDE_KNOWN, key).first())
+def known_files(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Those of some hundred names of the archive that a row owns."""
+    return set(connection.execute(_KNOWN_FILES, {"names": list(names)}).scalars())
 
 
 def receiving_studies(connection: Connection, limit: int) -> list[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import and_, bindparam, func, literal, or_, select, union_all
+from sqlalchemy import and_, bindparam, func, literal, or_, select
 
 from bridge.domain.publication import PublicationState
 from bridge.domain.study import MatchState, StudyState
@@ -37,8 +37,6 @@ _PAGES = {
 }
 _ROW = {name: Prepared(select(*_FILE[name]).where(t.c.id == bindparam("i"))) for name, t in _OWNERS.items()}
 _COUNT = {name: Prepared(select(func.count()).select_from(t)) for name, t in _OWNERS.items()}
-_names: Any = bindparam("names", expanding=True)
-_KNOWN = union_all(*(select(t.c.file).where(t.c.file.in_(_names)) for t in _OWNERS.values()))
 
 _pub = publication.c
 _LATE_PUBLICATIONS = Prepared(
@@ -157,11 +155,6 @@ def owners(database: Database, table: Table) -> Iterator[list[Any]]:
 
 def owner(connection: Connection, table: Table, row: int) -> Any | None:
     return connection.execute(_ROW[table], {"i": row}).one_or_none()
-
-
-def known_files(connection: Connection, names: Sequence[str]) -> set[str]:
-    """Those of at most `PAGE` names that a row owns."""
-    return set(connection.execute(_KNOWN, {"names": list(names)}).scalars())
 
 
 def late_publications(connection: Connection, limit: datetime) -> list[Any]:

@@ -19,7 +19,7 @@ from bridge.domain.performed import PerformedStatus
 from bridge.domain.publication import PublicationState
 from bridge.domain.study import StoredFile
 from bridge.errors import BadValue, StoreBroken
-from bridge.store import audit, outbound, verify
+from bridge.store import audit, outbound, studies, verify
 from bridge.store.db import Connection
 from bridge.store.outbound import OutboundState
 from bridge.store.verify import Table
@@ -180,7 +180,7 @@ class Verifier:
             verdict.files += len(names)
             self._progress("files without a row", verdict.files, max(verdict.rows, verdict.files))
             with self._database.read() as connection:
-                known = verify.known_files(connection, names)
+                known = studies.known_files(connection, names)
             for name in names:
                 if name in known:
                     continue

@@ -68,7 +68,7 @@ instance = Table(
     Column("rows", Integer, nullable=False),
     Column("columns", Integer, nullable=False),
     text_column("performed_step_uid"),
-    Column("file", String, nullable=False),
+    Column("file", String, nullable=False, unique=True),  # what removes one row's file never takes another's
     Column("size", BigInteger, nullable=False),
     Column("sha256", String, nullable=False),
     Column("calling_ae_title", String, nullable=False),
@@ -81,7 +81,7 @@ instance_aside = Table(
     metadata,
     row_id(),
     foreign_key("instance_id", "instance.id"),
-    Column("file", String, nullable=False),
+    Column("file", String, nullable=False, unique=True),
     Column("size", BigInteger, nullable=False),
     Column("sha256", String, nullable=False),
     Column("calling_ae_title", String, nullable=False),

@@ -118,13 +118,18 @@ def test_what_is_no_part_10_file_is_not_kept(archive: Archive) -> None:
 def test_the_sweep_removes_unfinished_files_and_files_without_a_row(archive: Archive) -> None:
     kept, orphan = archive.commit(_temporary(archive)), archive.commit(_temporary(archive))
     archive.temporary().write_bytes(b"half")
-    assert archive.sweep(lambda name: name == kept.name, before=SOON) == 2
+    assert archive.sweep(lambda names: {kept.name}, before=SOON) == 2
     assert list(archive.names()) == [kept.name] and orphan.name not in archive.names()
+
+
+def test_a_sweep_that_is_told_to_stop_removes_nothing_more(archive: Archive) -> None:
+    archive.commit(_temporary(archive))
+    assert archive.sweep(lambda names: set(), before=SOON, stop=lambda: True) == 0
 
 
 def test_the_sweep_leaves_files_that_may_be_between_their_rename_and_their_row(archive: Archive) -> None:
     young = archive.commit(_temporary(archive))
-    assert archive.sweep(lambda name: False, before=datetime(2020, 1, 1, tzinfo=UTC)) == 0
+    assert archive.sweep(lambda names: set(), before=datetime(2020, 1, 1, tzinfo=UTC)) == 0
     assert list(archive.names()) == [young.name]
 
 

@@ -12,7 +12,7 @@ from bridge.dicom.files import Archive
 from bridge.domain.ledger import Entry
 from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.domain.study import StoredFile
-from bridge.store import audit, verify
+from bridge.store import audit, studies, verify
 from bridge.store.db import Database
 from bridge.workflow.acquiring import Acquiring
 from bridge.workflow.context import Context
@@ -61,7 +61,7 @@ def test_rows_come_page_by_page_each_once(
 def test_the_names_that_a_row_owns(database: Database, context: Context) -> None:
     Acquiring(context).take_instance(image_header(), StoredFile("f1", 10, "s"), "CT1")
     with database.read() as connection:
-        assert verify.known_files(connection, ["f1", "f2"]) == {"f1"}
+        assert studies.known_files(connection, ["f1", "f2"]) == {"f1"}
 
 
 def test_a_sound_database_has_no_faults_of_its_own(database: Database) -> None:

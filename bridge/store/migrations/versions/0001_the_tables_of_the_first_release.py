@@ -462,6 +462,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sop_instance_uid"),
+        sa.UniqueConstraint("file"),
     )
     op.create_index(op.f("ix_instance_series_id"), "instance", ["series_id"], unique=False)
     op.create_table(
@@ -602,6 +603,7 @@ def upgrade() -> None:
             ["instance.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("file"),
     )
     op.create_index(op.f("ix_instance_aside_instance_id"), "instance_aside", ["instance_id"], unique=False)
     op.create_table(
