@@ -34,6 +34,7 @@ from bridge.web.viewer.serve import viewer_blueprint
 from bridge.workflow.acquiring import Acquiring
 from bridge.workflow.alarming import Alarming
 from bridge.workflow.context import Context
+from bridge.workflow.expiring import Expiring
 from bridge.workflow.housekeeping import Housekeeping
 from bridge.workflow.intake import Intake
 from bridge.workflow.launching import LaunchDesk
@@ -291,6 +292,7 @@ class WorkerRole:
             "deciding", (acquiring.complete_due, matching.judge_due, self._publisher.publish_due), idle_seconds=0.5
         )
         self._describing = Loop("describing", (housekeeping.describe_due,), idle_seconds=1.0)
+        self._expiring = Loop("expiring", (Expiring(context).expire_due,), idle_seconds=60.0)
         self._purging = Loop("purging", (Retention(context).purge_due,), idle_seconds=60.0)
         self._checkpoints = Loop("checkpoints", (_nothing_done(housekeeping.checkpoint),), idle_seconds=1.0)
         alarming = Alarming(context, tuple(ROLES))
@@ -301,6 +303,7 @@ class WorkerRole:
         self._loops = (
             self._deciding,
             self._describing,
+            self._expiring,
             self._purging,
             self._checkpoints,
             self._watching,

@@ -35,6 +35,8 @@ class WorklistView(Section):
     default_window: bool = False
     limit: int = Field(500, ge=1)
     over_limit: Literal["A700", "cut"] = "A700"
+    keep_minutes: int = Field(0, ge=0, le=24 * 60)
+    leave: Literal["first-image", "completion", "age"] = "first-image"
     fuzzy: Literal["never", "negotiated", "always"] = "negotiated"
 
     @field_validator("peers")
@@ -53,7 +55,10 @@ class WorklistView(Section):
 
 
 class Worklist(Section):
+    """`no_show_hours`: so long after its start a step that nobody has begun is hidden; 0 = never."""
+
     age_days: int = Field(30, ge=1)
+    no_show_hours: int = Field(0, ge=0)
     view: tuple[WorklistView, ...] = ()
 
     @model_validator(mode="after")

@@ -18,6 +18,8 @@ from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys, failing, 
 
 WITHDRAWN = frozenset({OrderStatus.HD, OrderStatus.CA, OrderStatus.DC})
 """Orders on hold or given up: none of their steps is shown, whatever the step says."""
+KEPT = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED})
+"""What may be done again."""
 _SOUGHT = {
     "patient": ("patient_id", "patient_name"),
     "accession": ("accession_number",),
@@ -39,9 +41,11 @@ class Listing(list[WorklistEntry]):
 class View:
     """What the site shows a device now. Empty `stations`, `modalities` and `locations` limit nothing.
 
-    `beyond`: the keys that lift these three. `earliest`: the first day (DA) that is shown. Who asks for `today` (DA) is
-    shown `window` too: the first and the last moment (DA and TM in one) round now. `default_window`: who asks for
-    nothing in particular asks for today.
+    `beyond`: the keys that lift these three, and show who did not come. `earliest`: the first day (DA) that is shown.
+    Who asks for `today` (DA) is shown `window` too: the first and the last moment (DA and TM in one) round now.
+    `default_window`: who asks for nothing in particular asks for today. `kept_since`: what a device has ended since
+    then stays (None: nothing does). `missed`: who was to come before that moment and did not is hidden ('' =
+    nobody is).
     """
 
     stations: tuple[str, ...] = ()
@@ -53,15 +57,25 @@ class View:
     today: str = ""
     window: tuple[str, str] = ("", "")
     default_window: bool = False
+    kept_since: datetime | None = None
+    missed: str = ""
+
+    @property
+    def listed(self) -> frozenset[StepStatus]:
+        """The statuses that an entry which is shown may have."""
+        return self.statuses | KEPT if self.kept_since else self.statuses
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What decides about a step and is not in its entry. `placeholder`: only spoken of so far, not ordered."""
+    """What decides about a step and is not in its entry. `placeholder`: only spoken of so far, not ordered. `ended_at`:
+    when a device ended it. `no_show`: its patient did not come, as far as is known."""
 
     order_status: str
     placeholder: bool = False
     parked: str = ""
+    ended_at: datetime | None = None
+    no_show: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class Reason:
 def opened(view: View, keys: WorklistKeys) -> View:
     """The view of a device that asks by these keys: what the site lets them lift is lifted."""
     if any(_seeks(keys, name) for word in view.beyond for name in _SOUGHT[word]):
-        return replace(view, stations=(), modalities=(), locations=())
+        return replace(view, stations=(), modalities=(), locations=(), missed="")
     return view
 
 
@@ -88,10 +102,12 @@ def days(view: View, keys: WorklistKeys) -> tuple[str, str]:
     return max(low, view.earliest), high
 
 
-def hidden(view: View, keys: WorklistKeys, entry: WorklistEntry) -> Iterator[Reason]:
+def hidden(view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Standing) -> Iterator[Reason]:
     """The rules of the view that keep the entry from the device."""
-    if entry.step_status not in view.statuses:
+    if entry.step_status not in view.statuses and not _is_kept(view, entry, standing):
         yield Reason("step-status", entry.step_status)
+    if standing.no_show and entry.step_status == StepStatus.SCHEDULED and _moment(entry) < view.missed:
+        yield Reason("no-show", f"{entry.start_date} {entry.start_time}".strip())
     if not entry.start_date:
         yield Reason("no-start")
     elif entry.start_date < view.earliest:
@@ -118,7 +134,7 @@ def reasons(
     if standing.parked:
         yield Reason("parked", standing.parked)
     view = opened(view, keys)
-    yield from hidden(view, keys, entry)
+    yield from hidden(view, keys, entry, standing)
     for name in failing(keys, entry, spell):
         if not (name == "start_date" and _is_near_today(view, keys, entry)):
             yield Reason("key", name)
@@ -179,6 +195,11 @@ def _asks_today(view: View, keys: WorklistKeys) -> bool:
         return False
     low, high = range_of(day)
     return low <= view.today and (not high or view.today <= high)
+
+
+def _is_kept(view: View, entry: WorklistEntry, standing: Standing) -> bool:
+    ended, since = standing.ended_at, view.kept_since
+    return entry.step_status in KEPT and ended is not None and since is not None and ended >= since
 
 
 def _is_near(view: View, entry: WorklistEntry) -> bool:

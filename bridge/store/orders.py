@@ -415,8 +415,11 @@ def accession_used(connection: Connection, order_id: int) -> bool:
     return bool(used)
 
 
-def set_step_status(connection: Connection, step_id: int, status: StepStatus) -> None:
-    change_step(connection, step_id, {"status": status})
+def set_step_status(
+    connection: Connection, step_id: int, status: StepStatus, *, ended_at: datetime | None = None
+) -> None:
+    """`ended_at`: when a device ended it. Whoever was missed has been heard of, and is no no-show."""
+    change_step(connection, step_id, {"status": status, "ended_at": ended_at, "no_show": ""})
 
 
 def get_step(connection: Connection, step_id: int) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import bindparam, exists, func, or_, select
+from sqlalchemy import bindparam, exists, func, or_, select, update
 
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
@@ -14,18 +14,21 @@ from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import StepStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.worklist import WorklistEntry
-from bridge.domain.worklist_view import WITHDRAWN, Standing
+from bridge.domain.worklist_view import KEPT, WITHDRAWN, Standing
 from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.patients import identifiers_of
 from bridge.store.schema import (
     imaging_order,
     patient,
     patient_identifier,
+    performed_reference,
     requested_procedure,
     scheduled_procedure_step,
     scheduled_station,
+    study,
 )
 
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _step, _rp, _order = scheduled_procedure_step, requested_procedure, imaging_order
 
 
@@ -82,6 +85,7 @@ _ENTRIES = _STEPS.where(
     _order.c.placeholder.is_(False),
     _order.c.status.notin_(sorted(WITHDRAWN)),
     _step.c.status.in_(bindparam("statuses", expanding=True)),
+    or_(_step.c.status.notin_(sorted(KEPT)), _step.c.ended_at >= bindparam("kept_since")),
     or_(bindparam("low") == "", _step.c.start_date >= bindparam("low")),
     or_(bindparam("high") == "", _step.c.start_date <= bindparam("high")),
     _universal(_step.c.modality, "modality"),
@@ -114,8 +118,39 @@ _STATIONS_DUE = Prepared(
     .where(one_of(_step.c.status, sorted(VISIBLE)), _step.c.parked == "")
     .order_by(scheduled_station.c.ae_title)
 )
+_START = _step.c.start_date + _step.c.start_time
 _DUE = Prepared(
-    select(func.count()).select_from(_step).where(one_of(_step.c.status, sorted(VISIBLE)), _step.c.parked == "")
+    select(func.count())
+    .select_from(_step)
+    .where(one_of(_step.c.status, sorted(VISIBLE)), _step.c.parked == "", _step.c.no_show != _START)
+)
+# Nobody began it, nobody was heard of: no device by MPPS or images, no message since. What is parked waits for a
+# person.
+_MISSED = Prepared(
+    select(_step.c.id, _START.label("start"))
+    .join(_rp, _rp.c.id == _step.c.requested_procedure_id)
+    .join(_order, _order.c.id == _rp.c.order_id)
+    .where(
+        _step.c.status == StepStatus.SCHEDULED,
+        _step.c.start_date >= bindparam("earliest"),
+        _step.c.start_date <= bindparam("day"),
+        bindparam("moment") > _START,
+        _step.c.start_time != "",
+        _step.c.no_show != _START,
+        _step.c.parked == "",
+        _order.c.placeholder.is_(False),
+        ~one_of(_order.c.status, sorted(WITHDRAWN)),
+        _order.c.updated_at < bindparam("silent_since"),
+        ~exists().where(performed_reference.c.step_id == _step.c.id),
+        ~exists().where(study.c.study_instance_uid == _rp.c.study_instance_uid),
+    )
+    .order_by(_step.c.start_date, _step.c.id)
+    .limit(bindparam("most"))
+)
+_MISS = Prepared(
+    update(_step)
+    .where(_step.c.id == bindparam("s"), _step.c.status == StepStatus.SCHEDULED, bindparam("start") == _START)
+    .values(no_show=bindparam("start"), version=_step.c.version + 1)
 )
 
 
@@ -125,6 +160,7 @@ def find_entries(
     statuses: tuple[StepStatus, ...],
     earliest: str,
     latest: str,
+    kept_since: datetime | None = None,
     modality: str = "",
     station: str = "",
     accession_number: str = "",
@@ -143,6 +179,7 @@ def find_entries(
         _ENTRIES,
         {
             "statuses": list(statuses),
+            "kept_since": kept_since or NEVER,
             "low": earliest,
             "high": latest,
             "modality": modality,
@@ -173,7 +210,9 @@ def _step_of(
 ) -> tuple[WorklistEntry, Standing]:
     identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
     stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
-    return _entry(row, identifiers, stations, zone), Standing(row.order_status, bool(row.placeholder), row.parked)
+    missed = bool(row.no_show) and row.no_show == row.start_date + row.start_time
+    standing = Standing(row.order_status, bool(row.placeholder), row.parked, row.ended_at, missed)
+    return _entry(row, identifiers, stations, zone), standing
 
 
 def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...]) -> tuple[Identifier, ...]:
@@ -183,6 +222,20 @@ def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...
         if not found or found[0].issuer == issuer:
             break
     return found
+
+
+def missed_steps(
+    connection: Connection, *, earliest: str, moment: str, silent_since: datetime, most: int
+) -> list[tuple[int, str]]:
+    """Steps that were to begin before `moment` (DA and TM in one), and their starts, of which nobody was heard: no
+    device, and nothing of their order since `silent_since`."""
+    values = {"earliest": earliest, "day": moment[:8], "moment": moment, "silent_since": silent_since, "most": most}
+    return [(row.id, row.start) for row in connection.execute(_MISSED, values)]
+
+
+def mark_missed(connection: Connection, step_id: int, start: str) -> bool:
+    """False when somebody was heard of in between."""
+    return connection.execute(_MISS, {"s": step_id, "start": start}).rowcount == 1
 
 
 def stations_due(connection: Connection) -> list[str]:

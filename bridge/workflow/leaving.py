@@ -25,6 +25,12 @@ STEP_UNCLEAR = "step-unclear"
 WAITS = VISIBLE | {StepStatus.CANCELED}
 PERFORMED = frozenset({StepStatus.STARTED, StepStatus.COMPLETED})
 ENDED_STEPS = frozenset({StepStatus.COMPLETED, StepStatus.DISCONTINUED, StepStatus.CANCELED})
+_ENDS: dict[str, frozenset[StepStatus]] = {
+    "first-image": frozenset({StepStatus.STARTED}),
+    "completion": WAITS | {StepStatus.STARTED},
+    "age": frozenset(),
+}
+"""What the end of a study ends, by the leave rule of the device that performs (`[[worklist.view]]`)."""
 
 
 class Device(NamedTuple):
@@ -119,7 +125,8 @@ def move(connection: Connection, step: Any, after: StepStatus, event: str, subje
     if after in PERFORMED and step.status not in PERFORMED:
         _look_whether_wanted(connection, step, subject, context)
     if step.status != after:
-        orders.set_step_status(connection, step.id, after)
+        ended = context.clock.now() if after in ENDED_STEPS else None
+        orders.set_step_status(connection, step.id, after, ended_at=ended)
     statuses = {StepStatus(one.status) for one in orders.steps_of_order(connection, step.order_id)}
     if after in ENDED_STEPS and statuses <= ENDED_STEPS and StepStatus.COMPLETED in statuses:
         said = OrderStatus.CM
@@ -147,7 +154,10 @@ def _look_whether_wanted(connection: Connection, step: Any, subject: str, contex
 def image_came(
     connection: Connection, study: Any, requests: Iterable[ScheduledReference], device: Device, context: Context
 ) -> None:
-    """A device without MPPS: the first image of a series starts the scheduled step that it belongs to."""
+    """A device without MPPS: the first image of a series starts the scheduled step that it belongs to, where the site
+    lets it leave the list so early."""
+    if _leave(device, context) != "first-image":
+        return
     for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
         if one.step is not None and one.step.status in WAITS and not _told_of(connection, one.step):
             move(connection, one.step, StepStatus.STARTED, "first image", f"study:{study.id}", context)
@@ -166,18 +176,22 @@ def order_came(connection: Connection, study_uid: str, context: Context) -> None
 
 
 def study_ended(connection: Connection, study: Any, context: Context) -> None:
-    """The quiet time is over: silence is such a device's way of saying that it is done."""
+    """The quiet time is over: silence is such a device's way of saying that it is done. Of one whose entries leave by
+    age alone, images say nothing."""
     unclear: list[str] = []
     # Of those modalities MPPS speaks, and its doubts are its own.
     told = {step.modality for step in performed.performed_of_study(connection, study.study_instance_uid)}
     for part, sender in studies.senders_of(connection, study.id):
         device = Device(part.modality, sender, study.patient_id, study.patient_issuer)
+        ends = _ENDS[_leave(device, context)]
+        if not ends:
+            continue
         requests = [ScheduledReference(*request) for request in part.requests]
         for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
             if one.step is None:
                 if one.doubt == STEP_UNCLEAR and part.modality not in DERIVED | told:
                     unclear.append(sender)
-            elif one.step.status == StepStatus.STARTED and not _told_of(connection, one.step):
+            elif one.step.status in ends and not _told_of(connection, one.step):
                 move(connection, one.step, StepStatus.COMPLETED, "study complete", f"study:{study.id}", context)
     subject, at = f"study:{study.id}", context.clock.now()
     if unclear and not review.newest_of(connection, "performed-conflict", subject, "step-unclear"):
@@ -193,6 +207,11 @@ def _steps_of_image(
     named = [replace(r, study_instance_uid=r.study_instance_uid or study_uid) for r in requests if r.scheduled_step_id]
     for reference in named or [ScheduledReference(study_uid)]:
         yield meant(connection, reference, device)
+
+
+def _leave(device: Device, context: Context) -> str:
+    """The leave rule of the device that performs, by the title that its images come from."""
+    return context.settings.worklist.view_of(device.station).leave
 
 
 def _told_of(connection: Connection, step: Any) -> bool:

@@ -37,6 +37,8 @@ def release(connection: Connection, order_id: int, at: datetime, by: str, why: s
         foreign = orders.study_uid_of_another(connection, uids[step.requested_procedure_id], patient_id)
         parked = park_reason(step.modality, orders.stations_of(connection, step.id), foreign)
         orders.change_step(connection, step.id, {"parked": parked})
+        # Heard of just now: not to be taken for a patient who does not come.
+        orders.change_order(connection, order_id, {"updated_at": at})
         subject = f"step:{step.id}"
         review.close_review(connection, (PARKED,), subject, at, by, why)
         if parked:

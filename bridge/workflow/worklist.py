@@ -45,7 +45,8 @@ class WorklistDesk:
         with self._context.database.read() as connection:
             steps = worklist.find_entries(
                 connection,
-                statuses=tuple(view.statuses),
+                statuses=tuple(view.listed),
+                kept_since=view.kept_since,
                 earliest=low,
                 latest=high,
                 modality=_exact(keys.modality) or _only(view.modalities),
@@ -171,6 +172,8 @@ def _view(rules: WorklistView, context: Context, now: datetime) -> View:
         today=f"{now:%Y%m%d}",
         window=(moment(-rules.window_hours[0]), moment(rules.window_hours[1])),
         default_window=rules.default_window,
+        kept_since=now - timedelta(minutes=rules.keep_minutes) if rules.keep_minutes else None,
+        missed=moment(-settings.no_show_hours) if settings.no_show_hours else "",
     )
 
 

@@ -137,6 +137,10 @@ scheduled_procedure_step = Table(
     text_column("description"),
     Column("protocol_codes", Json, nullable=False),
     text_column("performing_physician"),
+    Column("ended_at", UtcDateTime),  # when a device ended it: lists may keep it for a retake
+    # The start (DA and TM) that has passed without the patient: hidden while it is still the step's. Another start, or
+    # another status, makes it void.
+    text_column("no_show"),
     UniqueConstraint("requested_procedure_id", "scheduled_step_id", name="uq_scheduled_procedure_step"),
     Index("ix_scheduled_procedure_step_list", "status", "start_date", "modality"),
 )

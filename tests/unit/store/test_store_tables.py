@@ -291,6 +291,22 @@ def test_an_order_that_is_held_or_given_up_shows_no_step_whatever_its_step_says(
         assert list(found) == []
 
 
+def test_a_step_that_nobody_began_is_missed_once(database: Database) -> None:
+    database.write(lambda c: add_order(c, add_patient(c, A), "P1", "1.2.3"))
+
+    def missed(connection: Connection, moment: str = "20261231000000") -> list[tuple[int, str]]:
+        later = NOW + timedelta(days=1)
+        return worklist.missed_steps(connection, earliest="20260101", moment=moment, silent_since=later, most=9)
+
+    with database.read() as connection:
+        ((step, start),) = missed(connection)
+        assert missed(connection, start) == []
+    assert not database.write(lambda c: worklist.mark_missed(c, step, "20200101000000"))
+    assert database.write(lambda c: worklist.mark_missed(c, step, start))
+    with database.read() as connection:
+        assert missed(connection) == []
+
+
 def test_a_study_uid_of_somebody_else_is_seen_in_orders_and_in_studies(database: Database) -> None:
     def change(connection: Connection) -> list[bool]:
         jane, john = add_patient(connection, A), add_patient(connection, B)

@@ -107,6 +107,8 @@ CHANGES: list[tuple[str, str, Any]] = [
     *(("step", "start_date", day) for day in ("", "20260101", "20261025", "20261026", "20261124", "20261126")),
     *(("step", "start_time", at) for at in ("", "0800", "235959")),
     *(("step", "modality", modality) for modality in ("MR", "")),
+    *(("step", "ended_at", NOON - timedelta(minutes=minutes)) for minutes in (5, 45)),
+    *(("step", "no_show", start) for start in ("20261125130000", "20261124130000")),
     *(("step", "location", place) for place in ("ROOM 1", "WARD 3")),
     *(("order", "status", status) for status in OrderStatus),
     ("order", "placeholder", True),
@@ -128,6 +130,8 @@ CHANGES: list[tuple[str, str, Any]] = [
     *(("view", "locations", places) for places in (("ROOM 1",), ("WARD*", "ICU"), ("*",))),
     *(("view", "statuses", {*VISIBLE, StepStatus.STARTED} - {less}) for less in ("", StepStatus.READY)),
     *(("view", "beyond", {word}) for word in ("patient", "accession", "procedure", "step")),
+    ("view", "keep_minutes", 30),
+    ("site", "no_show_hours", 12),
     *(("view", "window_hours", hours) for hours in ((2, 1), (24, 0), (0, 24))),
     ("view", "default_window", True),
     *(("clock", "hours", hours) for hours in (-12.5, 11.5, 12.5, 31 * 24)),
@@ -143,6 +147,11 @@ AS_SHOWN = {
         "modality": "CT",
         "location": "",
     },
+    "keys": {},
+    "peer": {"ae_title": "CT1"},
+    "view": {},
+    "site": {},
+    "clock": {"hours": 0},
     "order": {"status": "SC", "placeholder": False, "accession_told": "A1"},
 }
 
@@ -150,14 +159,20 @@ AS_SHOWN = {
 def agrees(house: House, changes: list[tuple[str, str, Any]]) -> None:
     if not house.rows("imaging_order"):
         house.order(order())
-    parts: dict[str, dict[str, Any]] = {"keys": {}, "peer": {"ae_title": "CT1"}, "view": {}, "clock": {"hours": 0}}
+    parts: dict[str, dict[str, Any]] = {
+        "keys": {},
+        "peer": {"ae_title": "CT1"},
+        "view": {},
+        "site": {},
+        "clock": {"hours": 0},
+    }
     parts |= {name: dict(values) for name, values in AS_SHOWN.items()}
     for part, name, value in changes:
         parts[part][name] = value
     set_step(house, **parts["step"])
     set_order(house, **parts["order"])
     settings = house.settings.model_copy(
-        update={"worklist": Worklist(view=(WorklistView(peers=("*",), **parts["view"]),))}
+        update={"worklist": Worklist(view=(WorklistView(peers=("*",), **parts["view"]),), **parts["site"])}
     )
     clock = ManualClock(NOON + timedelta(hours=parts["clock"]["hours"]))
     desk = WorklistDesk(Context(house.database, settings, clock))

@@ -636,6 +636,8 @@ def upgrade() -> None:
         sa.Column("description", sa.String(), server_default="", nullable=False),
         sa.Column("protocol_codes", bridge.store.types.Json(), nullable=False),
         sa.Column("performing_physician", sa.String(), server_default="", nullable=False),
+        sa.Column("ended_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("no_show", sa.String(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(
             ["requested_procedure_id"],
             ["requested_procedure.id"],
