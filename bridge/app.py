@@ -14,7 +14,8 @@ from bridge.config import Defaults, Feed, Settings
 from bridge.dicom.ae import DicomServer
 from bridge.dicom.document import bulkdata, describe
 from bridge.dicom.files import Archive
-from bridge.errors import BridgeError
+from bridge.dicom.fitting import may_be
+from bridge.errors import BridgeError, ConfigurationError
 from bridge.fhir.ehr import FhirEhr
 from bridge.hl7.receive import FeedReceiver
 from bridge.hl7.sender import Sender
@@ -73,7 +74,11 @@ def open_database(settings: Settings, on_broken: Callable[[], None] = lambda: No
 def load_mappings(settings: Settings, feed: Feed | None = None) -> Mappings:
     """The site's mappings, or those of a feed. Raises `ConfigurationError` with every fault of the files."""
     overlay = (feed.mapping_overlay if feed else "") or settings.site.mapping_overlay
-    return Mappings.load(default_directory(), overlay or None, mapping_context(settings, feed))
+    mappings = Mappings.load(default_directory(), overlay or None, mapping_context(settings, feed))
+    odd = [rule for rule in mappings.attributes.rules if not may_be(rule.name, rule.vr)]
+    if odd:
+        raise ConfigurationError([f"{rule.mark}: {rule.name} is not {rule.vr} in DICOM" for rule in odd])
+    return mappings
 
 
 def mapping_context(settings: Settings, feed: Feed | None = None) -> MappingContext:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 
 from bridge.domain.told import SHORT_STRING, alias, shortened, told
@@ -34,6 +35,12 @@ def fitted(tag: int, vr: str, value: Any) -> Any:
     if len(value) <= most:
         return value
     return told(value, most) if tag in EXACT else shortened(value, most)
+
+
+def may_be(tag: str, vr: str) -> bool:
+    """Whether a tag, written `(gggg,eeee)`, has that VR in the dictionary (PS3.6)."""
+    number = int(tag[1:5] + tag[6:10], 16)
+    return dictionary_has_tag(number) and dictionary_VR(number) == vr
 
 
 def fit_item(item: Dataset) -> Dataset:

@@ -23,6 +23,7 @@ STEP_SEQUENCE = 0x00400100
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,5})?")
 _TEXT = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 _LINE = {**_TEXT, 0x5C: "/"}
+_OF_LINES = frozenset({"LT", "ST", "UT"})
 _SEX = frozenset({"M", "F", "O"})
 Value: TypeAlias = Callable[[WorklistEntry, Issuers], Any]
 
@@ -176,3 +177,20 @@ NOT_MATCHED_TOP = frozenset(
 NOT_MATCHED_STEP = frozenset(
     {0x00321070, 0x00400004, 0x00400005, 0x00400008, 0x00400012, 0x00400400, 0x00400500, 0x22000005}
 )
+
+
+def further(entry: WorklistEntry, tag: int) -> Attribute | None:
+    """An attribute that a site's mapping tells on top (`attributes` of mappings/hl7/order.yaml); None when it has none.
+
+    What the sender deleted is told empty.
+    """
+    kept = entry.attributes.get(f"{tag:08X}")
+    if kept is None:
+        return None
+    vr, *values = kept
+    told: list[Any]
+    if vr == "SQ":
+        told = [_code(Code(*one)) for one in values]
+    else:
+        told = list(filter(None, map(lines if vr in _OF_LINES else plain, values)))
+    return Attribute(vr, True, lambda _, __: told if vr == "SQ" or len(told) > 1 else next(iter(told), ""))

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from bridge.dicom import charset
 from bridge.dicom.fitting import fit_item, fitted
 from bridge.dicom.header import items, text
-from bridge.dicom.model import NOT_MATCHED_STEP, NOT_MATCHED_TOP, STEP, STEP_SEQUENCE, TOP, Attribute
+from bridge.dicom.model import NOT_MATCHED_STEP, NOT_MATCHED_TOP, STEP, STEP_SEQUENCE, TOP, Attribute, further
 from bridge.dicom.walk import ODD
 from bridge.domain.identity import Issuers
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
@@ -107,6 +107,8 @@ def response(
             answer.add_new(tag, "SQ", Sequence([_step(entry, asked, issuers)]))
         elif tag in TOP:
             _add(answer, tag, TOP[tag], entry, request, issuers)
+        if tag not in answer and (told := further(entry, tag)):
+            _add(answer, tag, told, entry, request, issuers)
     charset.settle(answer, character_set, asked=CHARACTER_SET in request, utf8=utf8, table=table)
     return answer
 

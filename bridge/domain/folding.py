@@ -194,7 +194,11 @@ class _Merged:
             self._order, self._procedures, self._keys = later, [said], [procedure_key(said)]
             return
         place = _place(self._procedures, self._keys, later)
-        self._order = replace(_overlay(self._order, later), visit=_overlay(self._order.visit, later.visit))
+        self._order = replace(
+            _overlay(self._order, later),
+            visit=_overlay(self._order.visit, later.visit),
+            attributes={**self._order.attributes, **later.attributes},
+        )
         if place is None:
             self._procedures.append(said)
             self._keys.append(procedure_key(said))

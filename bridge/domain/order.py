@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -114,6 +114,7 @@ class OrderRequest:
     medical_alerts: str = ""
     allergies: tuple[str, ...] = ()
     pregnancy_status: str = ""
+    attributes: dict[str, list[Any]] = field(default_factory=dict, hash=False)
     patient_weight_kg: str = ""
     patient_size_m: str = ""
     detail_placer: Identifier | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import TypeAlias
 
+from bridge.domain.attributes import Attributes
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName, folded
@@ -69,6 +70,7 @@ class WorklistEntry:
     patient_class: str = ""
     confidentiality: str = ""
     zone: tzinfo | None = None
+    attributes: Attributes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def _orders(message: Message, mappings: Mappings) -> list[ExplainedField]:
         several = sum(1 for number, _ in sources if number == group) > 1
         where = f"group {group}, step {before + 1}" if several else f"group {group}"
         fields += explain_section(mappings.order, source, f"order ({where})")
+        fields += explain_section(mappings.attributes, source, f"further attributes ({where})")
         fields += explain_section(mappings.procedure, source, f"requested procedure ({where})")
         fields += explain_section(mappings.step, source, f"scheduled step ({where})")
     return fields

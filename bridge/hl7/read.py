@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bridge.domain.appointment import EVENTS as APPOINTMENT_EVENTS
+from bridge.domain.attributes import element
 from bridge.domain.coding import Code
 from bridge.domain.folding import CREATING
 from bridge.domain.lifecycle import action_of
@@ -125,7 +126,7 @@ def _read_orders(message: Message, mappings: Mappings, warnings: list[str], mixe
     for order in grouped(units):
         for number, procedure in enumerate(order.procedures):
             own = visit or read_visit(procedure.units[0].source, mappings, warnings)
-            read = _order(procedure.units, patient, own, warnings)
+            read = _order(procedure.units, patient, own, mappings, warnings)
             found.append(
                 replace(
                     read,
@@ -165,7 +166,7 @@ def _read_unit(number: int, source: Source, mappings: Mappings, warnings: list[s
     if not_imaging and not_imaging.read(source, warnings):
         warnings.append(f"order group {number} is no imaging order ({not_imaging.paths[0][0]}): nothing is created")
         return None
-    order = mappings.order.apply(source, warnings)
+    order = Values({**mappings.attributes.apply(source, warnings), **mappings.order.apply(source, warnings)})
     check_names(source, mappings, warnings)
     control = order.kept("control").upper()
     if action_of(control) is None:
@@ -200,7 +201,9 @@ def _first(of_all: list[Values]) -> Values:
     return merged
 
 
-def _order(units: list[Unit], patient: PatientData, visit: Visit, warnings: list[str]) -> OrderRequest:
+def _order(
+    units: list[Unit], patient: PatientData, visit: Visit, mappings: Mappings, warnings: list[str]
+) -> OrderRequest:
     order = _first([unit.order for unit in units])
     placer, filler, accession = units[0].placer, units[0].filler, order.identifier("accession")
     for one, most, what in ((placer, 64, "ORC-2"), (filler, 64, "ORC-3"), (accession, 16, "the accession number")):
@@ -226,9 +229,19 @@ def _order(units: list[Unit], patient: PatientData, visit: Visit, warnings: list
         medical_alerts=order.text("medical_alerts"),
         allergies=order.texts("allergies"),
         pregnancy_status=order.text("pregnancy_status"),
+        attributes={
+            _tag(rule.name): element(rule.vr, order[rule.name])
+            for rule in mappings.attributes.rules
+            if rule.name in order
+        },
         patient_weight_kg=order.text("patient_weight_kg"),
         patient_size_m=order.text("patient_size_m"),
     )
+
+
+def _tag(name: str) -> str:
+    """`(0040,2008)` as the DICOM JSON model writes it."""
+    return name[1:5] + name[6:10]
 
 
 def _tell_missing(control: str, patient: PatientData, procedure: ProcedureRequest, warnings: list[str]) -> None:

@@ -42,6 +42,8 @@ class Rule:
     type_1: bool
     source: str
     mark: Mark
+    vr: str = ""
+    """Of a row of `attributes`, whose name is a DICOM tag."""
 
     plan: tuple[tuple[str, int, Step], ...] = field(init=False, compare=False, repr=False)
 

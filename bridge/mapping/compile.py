@@ -38,6 +38,7 @@ class Mappings:
     order: Section
     procedure: Section
     step: Section
+    attributes: Section
     report: Section
     observation: Section
     appointment: Section
@@ -99,6 +100,7 @@ def _compile(row: RuleText, context: MappingContext, tables: dict[str, CodeTable
         row.type_1,
         row.source,
         row.mark,
+        row.vr,
     )
 
 

@@ -5,8 +5,10 @@ A row is `field: {from: [PATH, ...], as: TRANSFORM, table: NAME, required: true,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
+from bridge.domain.attributes import TEXT_VRS
 from bridge.mapping.load import Listing, Mapping, Mark, Node, Scalar
 from bridge.mapping.path import Path
 from bridge.mapping.tables import CodeTable, Row, folded_key
@@ -20,7 +22,7 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
             "external_identifiers": Kind.IDENTIFIERS,
             "alternate_identifiers": Kind.IDENTIFIERS,
             "name": Kind.NAME,
-            "birth_date": Kind.TEXT,
+            "birth_date": Kind.DATE,
             "sex": Kind.TEXT,
         },
         "visit": {
@@ -111,6 +113,17 @@ FIELDS: dict[str, dict[str, dict[str, Kind]]] = {
 }
 """File -> section -> field -> what it takes."""
 
+ATTRIBUTES = "attributes"
+"""The section of `hl7/order` whose fields are DICOM tags of the site's choice; each row names its `vr`."""
+_TAG = re.compile(r"\(([0-9A-F]{3}[02468ACE]),([0-9A-F]{4})\)")
+_KINDS_OF: dict[str, frozenset[Kind]] = {
+    **dict.fromkeys(TEXT_VRS, frozenset({Kind.TEXT, Kind.TEXTS})),
+    "DA": frozenset({Kind.DATE}),
+    "TM": frozenset({Kind.TIME}),
+    "PN": frozenset({Kind.NAME}),
+    "SQ": frozenset({Kind.CODE, Kind.CODES}),
+}
+
 _ROW_KEYS = ("from", "as", "table", "required", "type", "source")
 _TABLE_KEYS = ("source", "unknown", "codes")
 
@@ -127,6 +140,7 @@ class RuleText:
     type_1: bool
     source: str
     mark: Mark
+    vr: str = ""
 
 
 class Checker:
@@ -163,7 +177,8 @@ class Checker:
     def file(self, name: str, root: Mapping, tables: dict[str, CodeTable]) -> dict[str, tuple[RuleText, ...]]:
         """The sections of `hl7/order`, `hl7/patient`, `hl7/report` or `hl7/appointment`."""
         sections = FIELDS[name]
-        self.known_keys(root, tuple(sections), "the section")
+        open_ones = (ATTRIBUTES,) if name == "hl7/order" else ()
+        self.known_keys(root, (*sections, *open_ones), "the section")
         checked: dict[str, tuple[RuleText, ...]] = {}
         for section, fields in sections.items():
             node = root.entries.get(section)
@@ -171,23 +186,50 @@ class Checker:
                 self.fault(node.mark if node else root.mark, f"the section '{section}' is missing or not a section")
                 continue
             self.known_keys(node, tuple(fields), "the field")
-            rows = [self.row(f, node, kind, tables) for f, kind in fields.items() if f in node.entries]
+            rows = [self.row(f, node, frozenset({kind}), tables) for f, kind in fields.items() if f in node.entries]
             checked[section] = tuple(row for row in rows if row)
+        for section in open_ones:
+            node = root.entries.get(section)
+            if isinstance(node, Mapping):
+                checked[section] = tuple(row for name in node.entries if (row := self.attribute(name, node, tables)))
+            elif node is None:
+                checked[section] = ()
+            else:
+                self.fault(node.mark, f"'{section}' is a section")
         return checked
 
-    def row(self, name: str, section: Mapping, kind: Kind, tables: dict[str, CodeTable]) -> RuleText | None:
+    def attribute(self, name: str, section: Mapping, tables: dict[str, CodeTable]) -> RuleText | None:
+        """A row whose field is a DICOM tag, `(gggg,eeee)`, with its VR."""
+        node, mark = section.entries[name], section.keys[name]
+        if not _TAG.fullmatch(name):
+            self.fault(mark, f"'{name}' is no tag of the standard such as (0040,2008)")
+        vr = self.text(node.entries.get("vr")) if isinstance(node, Mapping) else ""
+        if vr not in _KINDS_OF:
+            self.fault(mark, f"'vr' is one of {', '.join(sorted(_KINDS_OF))}")
+            return None
+        row = self.row(name, section, _KINDS_OF[vr], tables, ("vr",))
+        return replace(row, vr=vr) if row else None
+
+    def row(
+        self,
+        name: str,
+        section: Mapping,
+        kinds: frozenset[Kind],
+        tables: dict[str, CodeTable],
+        more_keys: tuple[str, ...] = (),
+    ) -> RuleText | None:
         """One row; None when it is too wrong to go on."""
         node, mark = section.entries[name], section.keys[name]
         if not isinstance(node, Mapping):
             self.fault(mark, f"'{name}' needs {{from: [...], as: ..., source: ...}}")
             return None
-        self.known_keys(node, _ROW_KEYS, "the key")
+        self.known_keys(node, (*_ROW_KEYS, *more_keys), "the key")
         paths = self.paths(node.entries.get("from"), mark)
         transform, table = self.text(node.entries.get("as")), self.text(node.entries.get("table"))
         source = self.text(node.entries.get("source"))
         if not source:
             self.fault(mark, f"'{name}' names no source")
-        self.transform(transform, table, kind, node.keys.get("as", mark), tables)
+        self.transform(transform, table, kinds, node.keys.get("as", mark), tables)
         required = self.choice(node, "required", ("false", "true")) == "true"
         type_1 = self.choice(node, "type", ("2", "1")) == "1"
         return RuleText(name, paths, transform, table, required, type_1, source, mark)
@@ -204,13 +246,16 @@ class Checker:
                 self.fault(item.mark, f"{self.text(item)!r} is {fault}")
         return tuple(found)
 
-    def transform(self, name: str, table: str, kind: Kind, mark: Mark, tables: dict[str, CodeTable]) -> None:
+    def transform(
+        self, name: str, table: str, kinds: frozenset[Kind], mark: Mark, tables: dict[str, CodeTable]
+    ) -> None:
         transform = TRANSFORMS.get(name)
         if transform is None:
             self.fault(mark, f"no transform '{name}'; there are {', '.join(sorted(TRANSFORMS))}")
             return
-        if transform.kind is not kind:
-            self.fault(mark, f"'{name}' yields {transform.kind.value}, the field takes {kind.value}")
+        if transform.kind not in kinds:
+            takes = " or ".join(sorted(kind.value for kind in kinds))
+            self.fault(mark, f"'{name}' yields {transform.kind.value}, the field takes {takes}")
         if table and transform.looks_up is None:
             self.fault(mark, f"'{name}' takes no table")
         if transform.needs_table and not table:

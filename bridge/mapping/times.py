@@ -75,6 +75,11 @@ def read_local(text: str, zone: ZoneInfo) -> datetime:
         raise BadValue("no moment of the calendar") from None
 
 
+def read_time(text: str, zone: ZoneInfo) -> str | None:
+    """HHMMSS on the wall clock of `zone`; None of what names only a day."""
+    return read_local(text, zone).strftime("%H%M%S") if text[8:10].isdecimal() else None
+
+
 def read_instant(text: str, zone: ZoneInfo) -> datetime:
     """Aware UTC. Without an offset the site's zone rules: of an hour that comes twice the first, and an hour that
     the clocks skip is read as if they had not (PEP 495, fold 0)."""

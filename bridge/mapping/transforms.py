@@ -36,6 +36,8 @@ class Kind(Enum):
 
     TEXT = "text"
     TEXTS = "texts"
+    DATE = "a date"
+    TIME = "a time of day"
     NAME = "a person name"
     IDENTIFIER = "an identifier"
     IDENTIFIERS = "identifiers"
@@ -365,7 +367,8 @@ TRANSFORMS: dict[str, Transform] = {
     "joined": Transform(Kind.TEXT, _joined),
     "free_text": Transform(Kind.TEXT, _free_text),
     "lines": Transform(Kind.TEXT, _lines, gather=_every),
-    "date": Transform(Kind.TEXT, _timed(lambda text, _: times.read_date(text))),
+    "date": Transform(Kind.DATE, _timed(lambda text, _: times.read_date(text))),
+    "time": Transform(Kind.TIME, _timed(lambda text, context: times.read_time(text, context.zone))),
     "uid": Transform(Kind.TEXT, _uid),
     "weight_kg": _measure("weight", _KILOGRAMS, 1000),
     "size_m": _measure("size", _METRES, 4),

@@ -49,6 +49,7 @@ class OrderRow:
     state: OrderState | None
     """Of all events; None when they must be read."""
     visit_times: dict[str, datetime]
+    attributes: dict[str, Any]
 
 
 _ORDER_COLUMNS = (
@@ -69,6 +70,7 @@ _ORDER_COLUMNS = (
     imaging_order.c.patient_class,
     imaging_order.c.fold,
     imaging_order.c.visit_times,
+    imaging_order.c.attributes,
 )
 _BY_NUMBERS = Prepared(
     select(*_ORDER_COLUMNS).where(
@@ -196,6 +198,7 @@ def _order(row: Any) -> OrderRow:
         row.patient_class,
         _state(row.fold),
         visit_times(row),
+        row.attributes or {},
     )
 
 

@@ -152,6 +152,7 @@ def _create(
             "created_at": at,
             "updated_at": at,
             "allergies": list(left(order.allergies)),
+            "attributes": order.attributes,
         },
     )
     order_events.keep(connection, order_id, message_id, event)
@@ -241,6 +242,8 @@ def _change(
     }
     if order.allergies:
         values["allergies"] = list(left(order.allergies))
+    if order.attributes:
+        values["attributes"] = {**row.attributes, **order.attributes}
     if not late:
         values["event_at"] = order.event_time or row.event_at
     orders.change_order(connection, row.id, values)

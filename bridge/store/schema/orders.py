@@ -54,6 +54,7 @@ imaging_order = Table(
     text_column("confidentiality"),  # PV1-16
     text_column("medical_alerts"),
     Column("allergies", Json, nullable=False),
+    Column("attributes", Json),  # what a device is told on top, when it asks: `domain/attributes.py`
     text_column("pregnancy_status"),
     text_column("patient_weight_kg"),
     text_column("patient_size_m"),

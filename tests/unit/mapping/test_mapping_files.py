@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bridge.dicom.fitting import may_be
 from bridge.domain.identity import Issuers
 from bridge.errors import ConfigurationError
 from bridge.mapping import MappingContext, Mappings, default_directory
@@ -151,6 +152,12 @@ def test_the_shipped_files_fill_every_field_of_the_domain() -> None:
             assert {rule.name for rule in getattr(mappings, section).rules} == set(fields)
 
 
+def test_the_shipped_attributes_have_the_vr_of_the_dictionary() -> None:
+    for site in (None, "example"):
+        rules = Mappings.load(default_directory(), site, CONTEXT).attributes.rules
+        assert rules and [rule.name for rule in rules if not may_be(rule.name, rule.vr)] == []
+
+
 def test_every_modality_that_a_table_yields_is_a_dicom_code_string() -> None:
     table = Mappings.load(default_directory(), None, CONTEXT).tables["modality"]
     assert all(row.ours.isupper() and row.ours.isalpha() and len(row.ours) <= 16 for row in table.rows)
@@ -169,3 +176,25 @@ def test_the_documentation_names_every_transform() -> None:
 def test_a_word_for_a_modality_that_dicom_does_not_know_is_a_fault_with_its_line(directory: Path) -> None:
     (directory / "sites" / "mary.yaml").write_text("codes/modality:\n  codes: {ROE: NOPE}\n")
     assert [f for f in faults_of(directory, "mary") if "mary.yaml:2" in f and "'NOPE' is no DICOM modality" in f]
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ('"(0040,2008)": {from: [ORC-10], as: text, vr: PN, source: x}', "the field takes a person name"),
+        ('"(0040,2004)": {from: [OBR-6], as: text, vr: DA, source: x}', "the field takes a date"),
+        ('"(0040,2008)": {from: [ORC-10], as: provider_name, source: x, vr: XX}', "'vr' is one of"),
+        ('"(0009,2008)": {from: [ORC-10], as: text, vr: LO, source: x}', "is no tag of the standard"),
+        ('order_entered_by: {from: [ORC-10], as: text, vr: LO, source: x}', "is no tag of the standard"),
+    ],
+)  # fmt: skip
+def test_an_attribute_that_no_device_could_read_is_a_fault(directory: Path, row: str, fault: str) -> None:
+    (directory / "sites" / "s.yaml").write_text(f"hl7/order:\n  attributes:\n    {row}\n")
+    (said,) = faults_of(directory, "s")
+    assert said.startswith("mappings/sites/s.yaml:3: ") and fault in said
+
+
+def test_a_site_takes_an_attribute_away(directory: Path) -> None:
+    (directory / "sites" / "s.yaml").write_text('hl7/order:\n  attributes:\n    "(0040,2010)": {from: []}\n')
+    (rule,) = [one for one in Mappings.load(directory, "s", CONTEXT).attributes.rules if one.name == "(0040,2010)"]
+    assert rule.paths == ()

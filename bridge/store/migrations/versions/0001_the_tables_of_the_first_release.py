@@ -279,6 +279,7 @@ def upgrade() -> None:
         sa.Column("confidentiality", sa.String(), server_default="", nullable=False),
         sa.Column("medical_alerts", sa.String(), server_default="", nullable=False),
         sa.Column("allergies", bridge.store.types.Json(), nullable=False),
+        sa.Column("attributes", bridge.store.types.Json(), nullable=True),
         sa.Column("pregnancy_status", sa.String(), server_default="", nullable=False),
         sa.Column("patient_weight_kg", sa.String(), server_default="", nullable=False),
         sa.Column("patient_size_m", sa.String(), server_default="", nullable=False),
