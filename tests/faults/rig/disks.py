@@ -75,7 +75,7 @@ class PowerDisk:
             run("mkfs.ext4", "-q", "-F", device)
             run("mount", "-o", "commit=300", device, mount)
             self._undo.append(("umount", mount))
-            os.sync()
+            run("sync", "-f", mount)
         except BaseException:
             self.close()
             raise
