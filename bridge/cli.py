@@ -25,6 +25,7 @@ from bridge.cli_performed import performed
 from bridge.cli_publications import publications
 from bridge.cli_review import review
 from bridge.cli_shadow import load, shadow
+from bridge.cli_storage import rejections
 from bridge.cli_worklist import worklist
 from bridge.clock import SystemClock
 from bridge.config import Settings
@@ -259,6 +260,7 @@ def _add_commands() -> None:
     looks = (messages, alarms, review, outbound, performed, publications, audit, mappings, shadow, load, worklist)
     for command in (sandbox, *looks, verify):
         main.add_command(command)
+    main.add_command(rejections)
 
 
 _add_commands()

@@ -72,6 +72,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "patient-differs": "a device performed a step under an order of another patient: the order stays open",
         "order-given-up": "an order that was cancelled or discontinued is performed: it stays given up",
         "order-on-hold": "an order on hold is performed: it is in progress now",
+        "told-and-rejected": "its exam was another's (wrong entry): the step waits again, others were told more",
         "patient-missing": "a device performed a step under an accession number, but names no patient: not applied",
         "done-by-a-link-undone": "a study's link was undone that had ended this order's step: it is not offered again",
         "step-unclear": "an exam was done, and which of several steps it was cannot be told: all stay open",
@@ -96,6 +97,12 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "stored-file-damaged": "its file was gone or damaged when it came again: the new one took its place"
     },
     "images-missing": {"listed-by-mpps": "the device says it is done and lists images that never came"},
+    "rejection-note": {
+        "rejection-not-allowed": "a peer without may = reject sent a rejection note: nothing was hidden",
+        "rejection-unclear": "a rejection note does not say readably what it rejects: nothing was hidden",
+        "objects-of-another-study": "a note names objects that are here in another study: those were not hidden",
+        "rejected-in-part": "a part of the study was done under the wrong worklist entry: the order keeps the rest",
+    },
     "instance-differs": {"same-uid-other-bytes": "an image came again with other bytes: kept aside"},
     "message-refused": _OF_A_MESSAGE,
     "message-quarantined": {

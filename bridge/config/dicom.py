@@ -62,7 +62,9 @@ class DicomPeer(Section):
 
     ae_title: AeTitle
     addresses: tuple[str, ...] = ()
-    may: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo", "worklist", "mpps", "store"})
+    may: frozenset[Literal["echo", "worklist", "mpps", "store", "reject"]] = frozenset(
+        {"echo", "worklist", "mpps", "store"}
+    )
     character_set: CharacterSet = "ISO_IR 192"
     utf8: bool = True
     patient_issuer: str = ""
@@ -117,6 +119,7 @@ class Dicom(Section):
 class Storage(Section):
     min_free_bytes: int = Field(500 * 1024 * 1024, ge=0)
     max_object_bytes: int = Field(4 * 1024**3, ge=1)
+    rejected_for_quality: Literal["hide", "show"] = "hide"
     private_sop_classes: tuple[PrivateClass, ...] = ()
 
 

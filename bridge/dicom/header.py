@@ -7,7 +7,7 @@ object but parses only the elements that index it: a parser makes an object of e
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -104,6 +104,18 @@ def read_index(source: Path | bytes, transfer_syntax: str) -> tuple[Dataset, UID
         syntax, places = _walked(source, buffer)
         encoded = _indexing(buffer, places)
     return _parse(encoded, syntax), syntax
+
+
+def read_elements(path: Path, tags: Set[int], most_bytes: int) -> Dataset:
+    """Some top-level elements of a stored file, and (0008,0005). Raises `NotReadable` also for one of more than
+    `most_bytes`, or of more elements than a message may have; `StoreUnavailable`."""
+    with _readable(path), mapped(path) as buffer:
+        syntax, places = _walked(path, buffer)
+        wanted = [places[tag] for tag in sorted({*tags, 0x00080005} & places.keys())]
+        if sum(at.end - at.start for at in wanted) > most_bytes:
+            raise NotReadable("more than is read of one object")
+        encoded = b"".join(buffer[at.start : at.end] for at in wanted)
+    return read_data_set(encoded, str(syntax))
 
 
 def _no_file(head: bytes) -> None:

@@ -51,6 +51,8 @@ TABLE: dict[type[errors.BridgeError], Row] = {
 }
 STEP_CODES = {"duplicate": 0x0111, "missing-value": 0x0121, "bad-uid": 0x0117, "not-readable": 0x0110}
 """Finer words of `BridgeError.code` for the performed procedure step."""
+STORE_CODES = {"rejected": 0xC771}
+"""And for C-STORE: an object that was rejected before (docs/decisions/0016)."""
 
 
 def of(error: Exception) -> Row:
@@ -71,7 +73,7 @@ def find_status(error: Exception) -> Dataset:
 
 
 def store_status(error: Exception) -> Dataset:
-    answer = _with_comment(of(error).store, error)
+    answer = _with_comment(STORE_CODES.get(getattr(error, "code", ""), of(error).store), error)
     tag = _tag(error)
     if tag is not None and answer.Status in (0xA900, 0xC000):
         answer.OffendingElement = [tag]

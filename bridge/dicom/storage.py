@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bridge.dicom import status
 from bridge.dicom.files import Archive, Incoming
 from bridge.dicom.guard import refusal
 from bridge.dicom.header import read_header
+from bridge.dicom.rejection import KEY_OBJECTS, read_note
 from bridge.dicom.services import AcquiringService
 from bridge.domain.identity import Issuers
 from bridge.domain.study import InstanceHeader
@@ -43,6 +45,8 @@ class Receiver:
             if refused is not None:
                 raise refused
             header = self._header(event, peer)
+            if header.sop_class_uid == KEY_OBJECTS:
+                header = replace(header, rejection=read_note(_received(event)))
             self._keep(header, _received(event), calling)
         except StoreBroken:
             raise

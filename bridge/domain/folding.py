@@ -22,7 +22,7 @@ from bridge.domain.pairing import UNCLEAR, ProcedureKey, find_procedure, pair_st
 
 T = TypeVar("T")
 DEVICE = "MPPS"
-"""The order control of a device's word: its `status` is IP or CM."""
+"""The order control of a device's word: its `status` is IP or CM, or SC for what was not this order after all."""
 CREATING = frozenset({"NW", "SN", "RO", "CH", "PA"})
 _RANK = {Action.UPSERT: 1, Action.STATUS: 2, Action.HOLD: 3, Action.RELEASE: 4, Action.CANCEL: 5, Action.DISCONTINUE: 5}
 NO_PROCEDURE = ProcedureRequest()
@@ -161,6 +161,9 @@ def not_granted(control: str, status: str, current: OrderStatus | None) -> bool:
 
 
 def _performed(state: OrderState, said: OrderStatus) -> OrderState:
+    if said is OrderStatus.SC:  # another exam: what was said of this one is taken back
+        back = state.status is not None and state.status is state.performed
+        return replace(state, status=said if back else state.status, performed=None)
     retake = state.status is OrderStatus.CM and state.performed is OrderStatus.CM
     if state.status in ENDED and not retake:
         return replace(state, performed=said)

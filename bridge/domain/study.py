@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import ScheduledReference
+from bridge.domain.rejection import RejectionNote
 
 
 class StudyState(StrEnum):
@@ -28,7 +29,7 @@ class InstanceHeader:
     """The few tags that index an instance: read without decoding pixels, part of the answer to C-STORE.
 
     Dates and times are DA and TM as sent. `patient_issuer` and `accession_issuer` are canonical names, with the
-    sender's default where the object names none.
+    sender's default where the object names none. `rejection`: the object is a note that rejects others.
     """
 
     sop_instance_uid: str
@@ -62,6 +63,7 @@ class InstanceHeader:
     columns: int = 0
     requests: tuple[ScheduledReference, ...] = ()
     performed_step_uid: str = ""
+    rejection: RejectionNote | None = None
 
 
 @dataclass(frozen=True, slots=True)

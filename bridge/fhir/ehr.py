@@ -110,7 +110,13 @@ class FhirEhr:
         return self._write(ours, known, lambda r: _same_study(r, ours), fixed_id)
 
     def withdraw_imaging_study(
-        self, study_instance_uid: str, *, endpoint: Reference | None, known: Reference | None
+        self,
+        study_instance_uid: str,
+        *,
+        endpoint: Reference | None,
+        known: Reference | None,
+        status: str = WITHDRAWN,
+        emptied: bool = False,
     ) -> Reference | None:
         identifier = study_identifier(study_instance_uid)
         target = known or self._written_unheard(study_instance_uid, endpoint)
@@ -122,9 +128,14 @@ class FhirEhr:
                 answer = self._client.read("ImagingStudy", target.id)
             except Absent:
                 return target
-            if not has_identifier(answer.resource, **identifier) or answer.resource.get("status") == WITHDRAWN:
+            if not has_identifier(answer.resource, **identifier):
                 return _told(answer)
-            withdrawn = {**answer.resource, "status": WITHDRAWN}
+            status_then = answer.resource.get("status")
+            withdrawn = {**answer.resource, "status": WITHDRAWN if status_then == WITHDRAWN else status}
+            if emptied:
+                withdrawn = _emptied(withdrawn, endpoint)
+            if withdrawn == answer.resource:
+                return _told(answer)
             return _told(self._client.update({**withdrawn, "id": _told(answer).id}, answer.if_match))
 
         return self._again(attempt)
@@ -224,8 +235,18 @@ def _reference(resource: Resource) -> Reference:
 
 
 def _names(study: Resource, endpoint: Reference) -> bool:
-    references = (str(row.get("reference") or "") for row in study.get("endpoint") or ())
-    return any(f"/{reference}".endswith(f"/{endpoint.relative}") for reference in references)
+    return any(_is(row, endpoint) for row in study.get("endpoint") or ())
+
+
+def _is(row: Resource, endpoint: Reference) -> bool:
+    return f"/{row.get('reference') or ''}".endswith(f"/{endpoint.relative}")
+
+
+def _emptied(study: Resource, endpoint: Reference | None) -> Resource:
+    """Without what can no more be fetched from us; other systems' endpoints are theirs."""
+    kept = [row for row in study.get("endpoint") or () if endpoint is None or not _is(row, endpoint)]
+    empty = {**study, "endpoint": kept, "series": [], "numberOfSeries": 0, "numberOfInstances": 0}
+    return {key: value for key, value in empty.items() if value != []}
 
 
 def _told(answer: Answer) -> Reference:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 
+from bridge.domain.rejection import Hidden
 from bridge.domain.study import MatchState
 from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import (
     hand_over,
     imaging_order,
+    instance,
     launch_link,
     launch_pending,
     launch_session,
     launch_study,
     requested_procedure,
+    series,
     study,
     study_link,
 )
@@ -68,6 +71,10 @@ _STUDIES_OF_PATIENT = Prepared(
         imaging_order.c.patient_id == bindparam("p"),
         study_link.c.ended_at.is_(None),
         study.c.match_state == MatchState.MATCHED,
+        # Of which all was rejected: there is nothing to open.
+        exists().where(
+            series.c.study_id == study.c.id, instance.c.series_id == series.c.id, instance.c.hidden == Hidden.NO
+        ),
     )
     .distinct()
     .order_by(study.c.study_date.desc(), study.c.id.desc())

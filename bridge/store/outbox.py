@@ -11,6 +11,7 @@ from sqlalchemy import and_, bindparam, case, func, or_, select, update
 from bridge.domain.coding import Code
 from bridge.domain.identity import Identifier
 from bridge.domain.publication import OrderContent, PublicationState, Target
+from bridge.domain.rejection import Hidden
 from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import (
     imaging_order,
@@ -171,7 +172,7 @@ _ORDERS_OF_STUDY = Prepared(
 _SERIES_COUNTS = Prepared(
     select(series.c.id, func.count(instance.c.id))
     .join(instance, instance.c.series_id == series.c.id)
-    .where(series.c.study_id == bindparam("s"))
+    .where(series.c.study_id == bindparam("s"), instance.c.hidden == Hidden.NO)
     .group_by(series.c.id)
 )
 

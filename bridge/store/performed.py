@@ -25,7 +25,7 @@ _RESOLVE = Prepared(
 _OF_STUDY = Prepared(
     select(_pps)
     .join(performed_reference, performed_reference.c.performed_step_id == _pps.c.id)
-    .where(performed_reference.c.study_instance_uid == bindparam("uid"))
+    .where(performed_reference.c.study_instance_uid == bindparam("uid"), _pps.c.rejected_at.is_(None))
     .distinct()
 )
 _OPEN = Prepared(
@@ -54,9 +54,22 @@ _MISSING = Prepared(
                 performed_reference.c.study_instance_uid == bindparam("uid")
             )
         ),
+        _pps.c.rejected_at.is_(None),
         ~exists().where(instance.c.sop_instance_uid == performed_instance.c.sop_instance_uid),
     )
     .group_by(_pps.c.status)
+)
+_REJECTED = Prepared(
+    select(_pps.c.id)
+    .where(
+        _pps.c.rejected_at.is_not(None),
+        _pps.c.id.in_(
+            select(performed_reference.c.performed_step_id).where(
+                performed_reference.c.study_instance_uid == bindparam("uid")
+            )
+        ),
+    )
+    .order_by(_pps.c.id)
 )
 _WAITING_BY_STUDY = Prepared(
     select(performed_reference.c.performed_step_id).where(
@@ -75,7 +88,8 @@ _OF_STEP = Prepared(
     .where(
         _pps.c.id.in_(
             select(performed_reference.c.performed_step_id).where(performed_reference.c.step_id == bindparam("s"))
-        )
+        ),
+        _pps.c.rejected_at.is_(None),
     )
     .order_by(_pps.c.updated_at, _pps.c.id)
 )
@@ -174,6 +188,15 @@ def performed_of_study(connection: Connection, study_instance_uid: str) -> list[
 def end_performed(connection: Connection, performed_id: int, status: PerformedStatus, at: datetime) -> None:
     """A person ends what its device will not end; what the device told stays as it told it."""
     change_row(connection, _pps, performed_id, {"status": status, "updated_at": at})
+
+
+def reject_performed(connection: Connection, performed_id: int, at: datetime | None) -> None:
+    """Done under the wrong worklist entry: it says nothing of any scheduled step, until that is taken back (None)."""
+    change_row(connection, _pps, performed_id, {"rejected_at": at})
+
+
+def rejected_of_study(connection: Connection, study_instance_uid: str) -> list[int]:
+    return list(connection.execute(_REJECTED, {"uid": study_instance_uid}).scalars())
 
 
 def open_steps(connection: Connection) -> list[OpenStep]:

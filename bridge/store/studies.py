@@ -1,4 +1,7 @@
-"""Studies, series and instances: kept, counted, completed, judged again."""
+"""Studies, series and instances: kept, counted, completed, judged again.
+
+What is counted, listed and asked for by its sender is what is shown: rejected objects and rejection notes are hidden.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, union_all, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, union_all, update
 
+from bridge.domain.rejection import Hidden
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile, StudyState
 from bridge.errors import NotFound
 from bridge.store.change import change_row
@@ -41,7 +45,12 @@ _STUDY_GROWS = Prepared(
 )
 _SERIES_BY_UID = Prepared(select(series).where(series.c.series_instance_uid == bindparam("uid")))
 _SERIES_INSERT = upsert(series, ("series_instance_uid",), {})
-_SERIES_OF = Prepared(select(series).where(series.c.study_id == bindparam("s")).order_by(series.c.id))
+_SHOWN = instance.c.hidden == Hidden.NO
+_SERIES_OF = Prepared(
+    select(series)
+    .where(series.c.study_id == bindparam("s"), exists().where(instance.c.series_id == series.c.id, _SHOWN))
+    .order_by(series.c.id)
+)
 _INSTANCE_BY_UID = Prepared(
     select(instance, series.c.series_instance_uid, study.c.study_instance_uid)
     .join(series, series.c.id == instance.c.series_id)
@@ -60,13 +69,13 @@ _COUNT = Prepared(
     select(func.count())
     .select_from(instance)
     .join(series, series.c.id == instance.c.series_id)
-    .where(series.c.study_id == bindparam("s"))
+    .where(series.c.study_id == bindparam("s"), _SHOWN)
 )
-_HAS_INSTANCES = Prepared(select(instance.c.id).where(instance.c.series_id == bindparam("r")).limit(1))
+_HAS_INSTANCES = Prepared(select(instance.c.id).where(instance.c.series_id == bindparam("r"), _SHOWN).limit(1))
 _SENDERS = Prepared(
     select(instance.c.series_id, instance.c.calling_ae_title)
     .join(series, series.c.id == instance.c.series_id)
-    .where(series.c.study_id == bindparam("s"))
+    .where(series.c.study_id == bindparam("s"), _SHOWN)
     .distinct()
 )
 _file_names: Any = bindparam("names", expanding=True)
@@ -220,7 +229,13 @@ def take_series(connection: Connection, study_id: int, header: InstanceHeader) -
 
 
 def add_instance(
-    connection: Connection, series_id: int, header: InstanceHeader, file: StoredFile, calling_ae: str, at: datetime
+    connection: Connection,
+    series_id: int,
+    header: InstanceHeader,
+    file: StoredFile,
+    calling_ae: str,
+    at: datetime,
+    hidden: Hidden = Hidden.NO,
 ) -> None:
     connection.execute(
         _INSTANCE_INSERT,
@@ -239,6 +254,7 @@ def add_instance(
             "sha256": file.sha256,
             "calling_ae_title": calling_ae,
             "received_at": at,
+            "hidden": hidden,
         },
     )
 

@@ -1,4 +1,4 @@
-"""What the DICOMweb gate reads: a few indexed rows a request."""
+"""What the DICOMweb gate reads: a few indexed rows a request. What is hidden (rejected) does not exist here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from bridge.domain.patient import PersonName
+from bridge.domain.rejection import Hidden
 from bridge.domain.viewing import InstanceRow, SeriesRow, StudyRow
 from bridge.store.connection import Connection, Prepared
 from bridge.store.schema import instance, instance_document, series, study
@@ -19,13 +20,14 @@ _STUDIES = (
     )
     .join(series, series.c.study_id == study.c.id)
     .join(instance, instance.c.series_id == series.c.id)
-    .where(study.c.study_instance_uid.in_(bindparam("uids", expanding=True)))
+    .where(study.c.study_instance_uid.in_(bindparam("uids", expanding=True)), instance.c.hidden == Hidden.NO)
     .group_by(study.c.id)
     .order_by(study.c.id)
 )
 _MODALITIES = Prepared(
     select(series.c.modality)
-    .where(series.c.study_id == bindparam("s"), series.c.modality != "")
+    .join(instance, instance.c.series_id == series.c.id)
+    .where(series.c.study_id == bindparam("s"), series.c.modality != "", instance.c.hidden == Hidden.NO)
     .distinct()
     .order_by(series.c.modality)
 )
@@ -33,7 +35,7 @@ _SERIES = Prepared(
     select(series, func.count(instance.c.id).label("instance_count"))
     .join(study, study.c.id == series.c.study_id)
     .join(instance, instance.c.series_id == series.c.id)
-    .where(study.c.study_instance_uid == bindparam("study"))
+    .where(study.c.study_instance_uid == bindparam("study"), instance.c.hidden == Hidden.NO)
     .group_by(series.c.id)
     .order_by(series.c.id)
 )
@@ -42,7 +44,7 @@ _INSTANCES = (
     .join(series, series.c.id == instance.c.series_id)
     .join(study, study.c.id == series.c.study_id)
     .outerjoin(instance_document, instance_document.c.instance_id == instance.c.id)
-    .where(study.c.study_instance_uid == bindparam("study"))
+    .where(study.c.study_instance_uid == bindparam("study"), instance.c.hidden == Hidden.NO)
     .order_by(series.c.id, instance.c.id)
 )
 _INSTANCES_OF_SERIES = _INSTANCES.where(series.c.series_instance_uid == bindparam("series"))

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from bridge.domain.performed import DERIVED, PerformedStatus
+from bridge.domain.rejection import Hidden
 from bridge.domain.study import InstanceHeader, MatchState, StoredFile
 from bridge.errors import StateConflict
 from bridge.log import work
 from bridge.store import audit, performed, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import leaving, publishing
+from bridge.workflow import leaving, publishing, rejecting
 from bridge.workflow.context import Context
 
 Intact: TypeAlias = Callable[[StoredFile], bool]
@@ -44,7 +45,7 @@ class Acquiring:
 
         Raises `StateConflict` (code `different-bytes`) when the UID is known with other bytes: the file has then been
         kept aside and put on the review list. Raises `StateConflict` (code `other-study`) for a UID that another
-        study or series holds.
+        study or series holds, and (code `rejected`) for an object that was rejected.
         """
         result = self._context.database.write(lambda c: self._take(c, header, file, calling_ae))
         if isinstance(result, str):
@@ -84,6 +85,7 @@ class Acquiring:
 
     def _take(self, connection: Connection, header: InstanceHeader, file: StoredFile, ae: str) -> bool | str:
         at = self._context.clock.now()
+        hidden = rejecting.hidden_on_arrival(connection, header, self._context)
         known = studies.find_instance(connection, header.sop_instance_uid)
         if known is not None:
             return self._again(connection, known, header, file, ae)
@@ -91,6 +93,9 @@ class Acquiring:
         part = studies.take_series(connection, row.id, header)
         if part.study_id != row.id:
             raise StateConflict("the series belongs to another study", where="(0020,000E)", code="other-study")
+        if hidden or rejecting.may_reject(header, ae, self._context):
+            self._take_hidden(connection, row.id, part.id, header, file, ae, hidden)
+            return True
         first = studies.count_instances(connection, row.id) == 0
         first_of_series = first or not studies.has_instances(connection, part.id)
         studies.add_instance(connection, part.id, header, file, ae, at)
@@ -102,12 +107,35 @@ class Acquiring:
             device = leaving.Device(header.modality, ae, header.patient_id, header.patient_issuer)
             leaving.image_came(connection, row, header.requests, device, self._context)
         audit.note_activity(connection, "store", ae, at)
+        if header.rejection is not None:
+            rejecting.note_came(connection, header, ae, self._context)
         return True
+
+    def _take_hidden(
+        self,
+        connection: Connection,
+        study_id: int,
+        series_id: int,
+        header: InstanceHeader,
+        file: StoredFile,
+        ae: str,
+        hidden: Hidden,
+    ) -> None:
+        """A rejection note, or an object that was rejected before it came: kept, and no image of its study."""
+        at = self._context.clock.now()
+        studies.add_instance(connection, series_id, header, file, ae, at, hidden or Hidden.NOTE)
+        audit.note_activity(connection, "store", ae, at)
+        if hidden:
+            rejecting.came_hidden(connection, study_id, header, hidden, self._context)
+        rejecting.note_came(connection, header, ae, self._context)
 
     def _again(
         self, connection: Connection, known: Any, header: InstanceHeader, file: StoredFile, ae: str
     ) -> bool | str:
-        if known.sha256 == file.sha256 or studies.find_aside(connection, known.id, file.sha256) is not None:
+        if known.sha256 == file.sha256:
+            rejecting.came_again(connection, known, header, ae, self._context)
+            return False
+        if studies.find_aside(connection, known.id, file.sha256) is not None:
             return False
         at = self._context.clock.now()
         studies.keep_aside(connection, known.id, file, ae, at)

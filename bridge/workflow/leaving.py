@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from bridge.domain.lifecycle import GIVEN_UP, VISIBLE
+from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER, VISIBLE
 from bridge.domain.matching import Rule
 from bridge.domain.order import OrderStatus, StepStatus
 from bridge.domain.performed import DERIVED, ScheduledReference
@@ -139,6 +139,15 @@ def move(connection: Connection, step: Any, after: StepStatus, event: str, subje
     notifying.tell_progress(connection, step.order_id, context)
 
 
+def wait_again(connection: Connection, step: Any, event: str, context: Context) -> None:
+    """What was performed was not this step: it is on the worklist again, and its order is as if nothing had been done,
+    unless it was given up meanwhile."""
+    status = orders.get_order(connection, step.order_id).status
+    orders.set_step_status(connection, step.id, STEP_OF_ORDER[status] if status in GIVEN_UP else StepStatus.SCHEDULED)
+    if not any(one.status in PERFORMED for one in orders.steps_of_order(connection, step.order_id)):
+        order_events.device_says(connection, step.order_id, OrderStatus.SC, event, context.clock.now())
+
+
 def _look_whether_wanted(connection: Connection, step: Any, subject: str, context: Context) -> None:
     order, at = orders.get_order(connection, step.order_id), context.clock.now()
     details = {"order": order.id, "status": str(order.status)}
@@ -158,7 +167,7 @@ def image_came(
     lets it leave the list so early."""
     if _leave(device, context) != "first-image":
         return
-    for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
+    for one in steps_of_image(connection, study.study_instance_uid, requests, device):
         if one.step is not None and one.step.status in WAITS and not _told_of(connection, one.step):
             move(connection, one.step, StepStatus.STARTED, "first image", f"study:{study.id}", context)
 
@@ -187,7 +196,7 @@ def study_ended(connection: Connection, study: Any, context: Context) -> None:
         if not ends:
             continue
         requests = [ScheduledReference(*request) for request in part.requests]
-        for one in _steps_of_image(connection, study.study_instance_uid, requests, device):
+        for one in steps_of_image(connection, study.study_instance_uid, requests, device):
             if one.step is None:
                 if one.doubt == STEP_UNCLEAR and part.modality not in DERIVED | told:
                     unclear.append(sender)
@@ -198,7 +207,7 @@ def study_ended(connection: Connection, study: Any, context: Context) -> None:
         review.open_review(connection, "performed-conflict", subject, "step-unclear", at, {"aet": unclear[0]})
 
 
-def _steps_of_image(
+def steps_of_image(
     connection: Connection, study_uid: str, requests: Iterable[ScheduledReference], device: Device
 ) -> Iterable[Meant]:
     """By the step ids of its Request Attributes (0040,0275), else by the study alone. One that names nobody: none."""

@@ -39,6 +39,8 @@ class Matching:
 
     def _judge(self, connection: Connection, study_id: int) -> Decision:
         row = studies.get_study(connection, study_id)
+        if not studies.count_instances(connection, study_id):
+            return self._nothing_left(connection, study_id, MatchState(row.match_state))
         facts = links.facts_of(connection, study_id)
         performed = links.performed_procedures(connection, facts.study_instance_uid)
         rows = links.all_links(connection, study_id)
@@ -58,6 +60,14 @@ class Matching:
             decision = Decision(MatchState.AMBIGUOUS, "unlinked-by-a-person", (), decision.candidates)
         self._write(connection, study_id, decision, live)
         return decision
+
+    def _nothing_left(self, connection: Connection, study_id: int, state: MatchState) -> Decision:
+        """All of it was rejected, or has been deleted: there is nothing to link, and nothing for a person to do."""
+        at = self._context.clock.now()
+        review.close_review(connection, REVIEWS, f"study:{study_id}", at, BRIDGE, "nothing of it is shown")
+        studies.judged(connection, study_id, state)
+        publishing.withdraw(connection, study_id, self._context)
+        return Decision(state, "nothing-left")
 
     def _write(self, connection: Connection, study_id: int, decision: Decision, live: list[Any]) -> None:
         at = self._context.clock.now()

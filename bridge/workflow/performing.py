@@ -133,6 +133,8 @@ def follow(connection: Connection, key: int, context: Context) -> None:
     """A performed step was told of, or an order that it may belong to: it is tied to the scheduled steps that it
     names, as far as they are known, and they follow it. The same way whichever came first."""
     row, at, subject = performed.get_performed(connection, key), context.clock.now(), f"performed:{key}"
+    if row.rejected_at is not None:
+        return
     ae = row.calling_ae_title
     device = leaving.Device(row.modality, row.station_ae_title or ae, row.patient_id, row.patient_issuer)
     doubt, news, steps = "", False, dict[int, None]()
@@ -152,7 +154,7 @@ def follow(connection: Connection, key: int, context: Context) -> None:
     elif news:
         review.close_review(connection, (CONFLICT,), subject, at, "bridge", "the step that it belongs to is known now")
     for step_id in steps:
-        _step_follows(connection, step_id, subject, context)
+        step_follows(connection, step_id, subject, context)
 
 
 def _read(reference: Any) -> ScheduledReference:
@@ -165,7 +167,7 @@ def _read(reference: Any) -> ScheduledReference:
     )
 
 
-def _step_follows(connection: Connection, step_id: int, subject: str, context: Context) -> None:
+def step_follows(connection: Connection, step_id: int, subject: str, context: Context) -> None:
     """A scheduled step ends when every performed step of it has (append case), by the last one's word."""
     said = performed.performed_of_step(connection, step_id)
     statuses = {one.status for one in said}

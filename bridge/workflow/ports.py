@@ -55,10 +55,18 @@ class EhrPort(Protocol):
         ...
 
     def withdraw_imaging_study(
-        self, study_instance_uid: str, *, endpoint: Reference | None, known: Reference | None
+        self,
+        study_instance_uid: str,
+        *,
+        endpoint: Reference | None,
+        known: Reference | None,
+        status: str = "entered-in-error",
+        emptied: bool = False,
     ) -> Reference | None:
-        """Mark the published study entered-in-error, whoever its subject is; nothing to do when it is gone.
+        """Mark the published study `status`, whoever its subject is; nothing to do when it is gone.
 
+        What is entered-in-error is not made anything milder. `emptied`: nothing of it can be fetched any more, so that
+        its series, counts and our `endpoint` go too.
         Without `known` the one is looked for that a write with a lost answer may have left under our `endpoint`;
         None when there is none."""
         ...

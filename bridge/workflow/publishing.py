@@ -26,10 +26,11 @@ from bridge.domain.publication import (
     Target,
     backoff,
 )
+from bridge.domain.rejection import ENTERED_IN_ERROR, withdrawn_status
 from bridge.domain.study import MatchState
 from bridge.errors import BridgeError, RemoteError, RemoteRefused, RemoteUnavailable, Retry
 from bridge.log import work
-from bridge.store import audit, outbox, patients, review, studies
+from bridge.store import audit, outbox, patients, rejection, review, studies
 from bridge.store.db import Connection
 from bridge.store.outbox import Claim
 from bridge.workflow.context import Context
@@ -83,7 +84,7 @@ def gather(connection: Connection, study_id: int, context: Context) -> tuple[Stu
             body_part=s.body_part,
             laterality=s.laterality,
         )
-        for s in studies.series_of(connection, study_id)
+        for s in studies.series_of(connection, study_id)  # those of which something is shown
     )
     content = StudyContent(
         study_id=study_id,
@@ -96,6 +97,7 @@ def gather(connection: Connection, study_id: int, context: Context) -> tuple[Stu
         modalities=tuple(dict.fromkeys(s.modality for s in series if s.modality)),
         series=series,
         orders=orders,
+        status="available" if series else withdrawn_status(rejection.hidden_of_study(connection, study_id)),
     )
     return content, MatchState(row.match_state)
 
@@ -196,8 +198,14 @@ class Publisher:
             known_endpoint = outbox.remote_id(connection, claim.connection, "endpoint")
         known = Reference("ImagingStudy", claim.remote_id, claim.remote_version) if claim.remote_id else None
         endpoint = Reference("Endpoint", known_endpoint) if known_endpoint else None
-        if state is not MatchState.MATCHED:
-            withdrawn = ehr.withdraw_imaging_study(content.study_instance_uid, endpoint=endpoint, known=known)
+        if state is not MatchState.MATCHED or not content.series:
+            withdrawn = ehr.withdraw_imaging_study(
+                content.study_instance_uid,
+                endpoint=endpoint,
+                known=known,
+                status=content.status if state is MatchState.MATCHED else ENTERED_IN_ERROR,
+                emptied=not content.series,
+            )
             return self._done(claim, withdrawn, "withdrawn")
         patient = self._patient(ehr, content.patient)
         based_on = self._requests(ehr, settings, content, patient)

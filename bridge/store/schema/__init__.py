@@ -22,6 +22,7 @@ from bridge.store.schema.orders import (
 from bridge.store.schema.patients import patient, patient_identifier, patient_link
 from bridge.store.schema.performed import performed_instance, performed_procedure_step, performed_reference
 from bridge.store.schema.publishing import publication, remote_resource
+from bridge.store.schema.storage import rejected_instance, rejection, retirement, study_hold
 from bridge.store.schema.studies import instance, instance_aside, instance_document, series, study, study_link
 from bridge.store.schema.watching import activity, alarm, audit, review
 
@@ -52,13 +53,17 @@ __all__ = [
     "performed_procedure_step",
     "performed_reference",
     "publication",
+    "rejected_instance",
+    "rejection",
     "remote_resource",
     "report",
     "requested_procedure",
+    "retirement",
     "review",
     "scheduled_procedure_step",
     "scheduled_station",
     "series",
     "study",
+    "study_hold",
     "study_link",
 ]

@@ -26,6 +26,7 @@ performed_procedure_step = Table(
     Column("series", Json, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("rejected_at", UtcDateTime),  # the wrong worklist entry was chosen: it says nothing of any scheduled step
 )
 
 # What the device says it made: a study is whole when these very instances are here, not when as many are.

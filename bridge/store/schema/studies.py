@@ -73,6 +73,7 @@ instance = Table(
     Column("sha256", String, nullable=False),
     Column("calling_ae_title", String, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    text_column("hidden"),  # why it is shown to nobody (domain/rejection.py)
 )
 
 # A known SOP Instance UID that came with other bytes: kept aside and shown, never mixed in, never dropped.

@@ -25,7 +25,7 @@ BAD_INPUT = {
 }  # fmt: skip
 NEVER_KEPT = {"out-of-sequence"}
 """Answered, but the message is not stored: it comes again when its turn has come."""
-OTHER_DOORS = {"duplicate", "different-bytes", "other-study"}
+OTHER_DOORS = {"duplicate", "different-bytes", "other-study", "rejected"}
 """Refusals of MPPS and of images, answered there."""
 
 

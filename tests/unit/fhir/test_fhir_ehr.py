@@ -230,6 +230,26 @@ def test_known_study_is_marked_entered_in_error(script: Script, ehr: FhirEhr, is
     assert script.methods == ["GET", "PUT"] and script.asked[1].json["status"] == "entered-in-error"
 
 
+def test_study_of_which_nothing_is_left_loses_series_counts_and_our_endpoint(
+    script: Script, ehr: FhirEhr, issuers: Issuers
+) -> None:
+    theirs = {"reference": "Endpoint/theirs"}
+    script.say(200, {**stored(issuers), "endpoint": [{"reference": ENDPOINT.relative}, theirs]})
+    script.say(200, ETag='W/"2"')
+    ehr.withdraw_imaging_study(content.UID, endpoint=ENDPOINT, known=KNOWN, status="cancelled", emptied=True)
+    said = script.asked[1].json
+    assert (said["status"], said["endpoint"], said["numberOfSeries"], said["numberOfInstances"]) == (
+        "cancelled", [theirs], 0, 0,
+    )  # fmt: skip
+    assert "series" not in said and said["identifier"] == stored(issuers)["identifier"]
+
+
+def test_study_that_is_in_error_is_never_made_milder(script: Script, ehr: FhirEhr, issuers: Issuers) -> None:
+    script.say(200, {**stored(issuers), "status": "entered-in-error"})
+    ehr.withdraw_imaging_study(content.UID, endpoint=ENDPOINT, known=KNOWN, status="cancelled")
+    assert script.methods == ["GET"]
+
+
 def test_study_that_a_lost_answer_left_is_found_and_withdrawn(script: Script, ehr: FhirEhr, issuers: Issuers) -> None:
     script.say(200, bundle(stored(issuers)))
     script.say(200, stored(issuers))

@@ -69,12 +69,13 @@ class FakeEhr:
                 self.flying -= 1
 
     def withdraw_imaging_study(
-        self, study_instance_uid: str, *, endpoint: Reference | None, known: Reference | None
-    ) -> Reference | None:
+        self, study_instance_uid: str, *, endpoint: Reference | None, known: Reference | None,
+        status: str = "entered-in-error", emptied: bool = False,
+    ) -> Reference | None:  # fmt: skip
         if study_instance_uid not in self.studies or (known is None and endpoint is None):
             return known
         _, patient, requests = self.studies[study_instance_uid]
-        self.studies[study_instance_uid] = ("entered-in-error", patient, requests)
+        self.studies[study_instance_uid] = (status, patient, requests)
         return known or Reference("ImagingStudy", "is1")
 
 

@@ -166,6 +166,7 @@ def upgrade() -> None:
         sa.Column("series", bridge.store.types.Json(), nullable=False),
         sa.Column("created_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("updated_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("rejected_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sop_instance_uid"),
     )
@@ -457,6 +458,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("calling_ae_title", sa.String(), nullable=False),
         sa.Column("received_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("hidden", sa.String(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(
             ["series_id"],
             ["series.id"],
@@ -739,4 +741,79 @@ def upgrade() -> None:
         sa.UniqueConstraint("step_id", "ae_title", name="uq_scheduled_station"),
     )
     op.create_index("ix_scheduled_station_ae", "scheduled_station", ["ae_title", "step_id"], unique=False)
+    op.create_table(
+        "rejection",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("sop_instance_uid", sa.String(), nullable=False),
+        sa.Column("title", sa.String(), nullable=False),
+        sa.Column("reason", bridge.store.types.Json(), nullable=False),
+        sa.Column("calling_ae_title", sa.String(), nullable=False),
+        sa.Column("received_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("lifted_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("lifted_by", sa.String(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("sop_instance_uid"),
+    )
+    op.create_table(
+        "rejected_instance",
+        sa.Column("rejection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(), nullable=False),
+        sa.Column("study_instance_uid", sa.String(), nullable=False),
+        sa.Column("applied_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("lifted_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["rejection_id"],
+            ["rejection.id"],
+        ),
+        sa.PrimaryKeyConstraint("rejection_id", "sop_instance_uid"),
+    )
+    op.create_index("ix_rejected_instance_uid", "rejected_instance", ["sop_instance_uid"], unique=False)
+    op.create_table(
+        "study_hold",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("study_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("made_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("made_by", sa.String(), nullable=False),
+        sa.Column("ended_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("ended_by", sa.String(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["study_id"],
+            ["study.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_study_hold_study_id"), "study_hold", ["study_id"], unique=False)
+    op.create_index(
+        "uq_study_hold_live",
+        "study_hold",
+        ["study_id"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_table(
+        "retirement",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("study_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("rule", sa.String(), nullable=False),
+        sa.Column("began_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("instances", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("bytes", sa.BigInteger(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["study_id"],
+            ["study.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_retirement_study_id"), "retirement", ["study_id"], unique=False)
+    op.create_index(
+        "uq_retirement_open",
+        "retirement",
+        ["study_id"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     # ### end Alembic commands ###
