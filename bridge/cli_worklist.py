@@ -211,7 +211,9 @@ def _listed(desk: WorklistDesk, asked: Asked) -> Listing | None:
 
 def _head(asked: Asked) -> None:
     """Who asks for what, and the site's rules that are not as shipped."""
-    charset = asked.peer.character_set or "ISO 646"
+    from bridge.dicom.charset import chosen
+
+    charset = chosen(asked.peer, asked.identifier) or "ISO 646"
     click.secho(f"{asked.peer.ae_title} ({charset}) asks for {asked.describe()}", bold=True)
     rules = asked.rules.model_dump(mode="json", exclude={"peers"}, exclude_defaults=True)
     told = [f"{name} {_told(value)}" for name, value in rules.items()]

@@ -25,6 +25,7 @@ from bridge.config.dicom import (
     Station,
     Storage,
     Studies,
+    writable,
 )
 from bridge.config.fhir import Ehr
 from bridge.config.filling import Filling
@@ -78,6 +79,7 @@ __all__ = [
     "Web",
     "Worklist",
     "WorklistView",
+    "writable",
 ]
 
 ENVIRONMENT_PREFIX = "BRIDGE_"

@@ -21,10 +21,15 @@ CHARACTER_SETS = frozenset(
 """The defined terms of Specific Character Set (PS3.3 C.12.1.1.2) that can be written."""
 
 
-def _character_set(value: str) -> str:
+def writable(value: str) -> bool:
+    """Whether values of (0008,0005), joined by a backslash, name a character set that answers can be written in."""
     terms = value.split("\\")
     known = all(term in CHARACTER_SETS and (len(terms) == 1 or term[:4] in ("", "ISO ")) for term in terms)
-    if not known or terms[0] in MULTI_BYTE_SETS:
+    return known and terms[0] not in MULTI_BYTE_SETS
+
+
+def _character_set(value: str) -> str:
+    if not writable(value):
         raise ValueError("not defined terms of Specific Character Set (PS3.3 C.12.1.1.2), several joined by \\")
     return value
 
@@ -56,6 +61,8 @@ class Station(Section):
 class DicomPeer(Section):
     """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says.
 
+    `character_set` of its own row holds for every answer; without one a query's own may (`dicom/charset.py`).
+
     `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
     Whichever of the two a row leaves out is as in `[dicom]`. What it is shown of the worklist is in `worklist.py`.
     """
@@ -69,6 +76,10 @@ class DicomPeer(Section):
     utf8: bool = True
     patient_issuer: str = ""
     accession_issuer: str = ""
+
+    @property
+    def names_character_set(self) -> bool:
+        return "character_set" in self.model_fields_set
 
 
 class Dicom(Section):
@@ -91,7 +102,7 @@ class Dicom(Section):
         """What a row does not say of what the device can read, the site says of all its devices."""
         site = {name: info.data[name] for name in ("character_set", "utf8") if name in info.data}
         return tuple(
-            peer.model_copy(update={name: value for name, value in site.items() if name not in peer.model_fields_set})
+            DicomPeer.model_construct(peer.model_fields_set, **(site | peer.model_dump(include=peer.model_fields_set)))
             for peer in peers
         )
 
@@ -106,6 +117,7 @@ class Dicom(Section):
             if peer.ae_title == ae_title:
                 return peer
         return DicomPeer.model_construct(
+            {"ae_title", "may"},
             ae_title=ae_title,
             addresses=(),
             may=self.unknown_peers,

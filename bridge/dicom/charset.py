@@ -16,11 +16,14 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
+from bridge.config import DicomPeer, writable
 from bridge.dicom.fitting import EXACT, MOST, PN_GROUP
+from bridge.dicom.header import text
 from bridge.domain.told import shortened
 from bridge.errors import BadValue
 from bridge.mapping.transliteration import NONE, Transliteration
 
+CHARACTER_SET = 0x00080005
 UTF8 = "ISO_IR 192"
 NOT_READABLE = "not-readable"
 """The code of the `BadValue` of an answer that the device cannot be given."""
@@ -29,6 +32,18 @@ _DEFAULT_CODEC = "iso8859"
 _MULTI_BYTE = frozenset({"iso2022_jp", "iso2022_jp_2", "euc_kr"})
 """Never the first value (PS3.3 C.12.1.1.2)."""
 Knows = Callable[[str], bool]
+
+
+def chosen(peer: DicomPeer, request: Dataset) -> str:
+    """The character set of the answers to a query (values joined by a backslash): the one that the device's row names,
+    else the query's own (0008,0005) when it can be written, else the site's.
+
+    The default repertoire says what a query is written in, not that its device reads nothing else.
+    """
+    asked = "\\".join(term.strip() for term in text(request, CHARACTER_SET).split("\\"))
+    if peer.names_character_set or not writable(asked) or _DEFAULT.issuperset(asked.split("\\")):
+        return peer.character_set
+    return asked
 
 
 def settle(data: Dataset, character_set: str, *, asked: bool, utf8: bool = True, table: Transliteration = NONE) -> None:

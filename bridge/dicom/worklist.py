@@ -10,7 +10,7 @@ from pynetdicom.events import Event
 
 from bridge.config import DicomPeer
 from bridge.dicom import status
-from bridge.dicom.charset import NOT_READABLE
+from bridge.dicom.charset import NOT_READABLE, chosen
 from bridge.dicom.header import read_data_set
 from bridge.dicom.notes import Notes
 from bridge.dicom.query import read_query, response
@@ -51,6 +51,7 @@ class Finder:
         request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax), QUERY_ELEMENTS)
         query = read_query(request, self.issuers)
         self.notes.asked(calling)
+        character_set = chosen(peer, request)
         pending = status.PENDING_WARNING if query.warn else status.PENDING
         withheld: dict[int, str] = {}
         shown: set[int] = set()
@@ -62,9 +63,7 @@ class Finder:
                     yield status.CANCEL, None
                     return
                 try:
-                    answer = response(
-                        entry, request, peer.character_set, self.issuers, utf8=peer.utf8, table=self.table
-                    )
+                    answer = response(entry, request, character_set, self.issuers, utf8=peer.utf8, table=self.table)
                 except BadValue as fault:
                     if fault.code != NOT_READABLE:
                         raise

@@ -18,7 +18,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from bridge.config import DicomPeer
-from bridge.dicom.charset import NOT_READABLE
+from bridge.dicom.charset import NOT_READABLE, chosen
 from bridge.dicom.header import read_data_set
 from bridge.dicom.model import STEP, STEP_SEQUENCE, TOP
 from bridge.dicom.query import KEY_TAGS, read_query, response
@@ -52,7 +52,8 @@ def question(
 ) -> Dataset:
     """A query for every attribute of the model: the steps of a station (''= any) in a range of dates (DA).
 
-    `keys` are further ones by their keywords. Raises `BadValue` for one that no worklist is asked by.
+    `keys` are further ones by their keywords, and the query's own `SpecificCharacterSet`. Raises `BadValue` for one
+    that no worklist is asked by.
     """
     asked = Dataset()
     for tag, attribute in TOP.items():
@@ -63,6 +64,9 @@ def question(
     step.ScheduledStationAETitle, step.ScheduledProcedureStepStartDate = station, dates
     step.Modality = modality
     for keyword, value in (keys or {}).items():
+        if keyword == CHARACTER_SET:
+            asked.SpecificCharacterSet = value.split("\\")
+            continue
         tag = tag_for_keyword(keyword) or 0
         if tag not in KEY_TAGS.values():
             raise BadValue("no key of a worklist", where=keyword)
@@ -83,7 +87,7 @@ def tell(
     """Our answer to a device: encoded in its character set, by its own rules, and read again."""
     whole = flatten(response(entry, asked, _UTF8, issuers))
     try:
-        answer = response(entry, asked, peer.character_set, issuers, utf8=peer.utf8, table=table)
+        answer = response(entry, asked, chosen(peer, asked), issuers, utf8=peer.utf8, table=table)
     except BadValue as fault:
         if fault.code != NOT_READABLE:
             raise
