@@ -34,6 +34,7 @@ from bridge.web.server import WebServer
 from bridge.web.viewer.serve import viewer_blueprint
 from bridge.workflow.acquiring import Acquiring
 from bridge.workflow.alarming import Alarming
+from bridge.workflow.attending import Attending
 from bridge.workflow.context import Context
 from bridge.workflow.expiring import Expiring
 from bridge.workflow.housekeeping import Housekeeping
@@ -48,6 +49,7 @@ from bridge.workflow.viewing import Viewing
 from bridge.workflow.worklist import WorklistDesk
 
 HEARTBEAT_SECONDS = 5.0
+ATTENDING_SECONDS = 5.0
 SILENT_AFTER = timedelta(seconds=20)
 DRAIN_SECONDS = 25.0
 SWEEP_AGE = timedelta(minutes=10)
@@ -182,10 +184,11 @@ class DicomRole:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        table = load_mappings(process.settings).transliteration
+        mappings = load_mappings(process.settings)
+        table = mappings.transliteration
         services = _DicomServices(
             WorklistDesk(process.context, table.plain),
-            PerformedSteps(process.context),
+            PerformedSteps(process.context, mappings.fate),
             Acquiring(process.context),
             lambda: process.ending.ask(STORE_BROKEN),
         )
@@ -304,9 +307,11 @@ class WorkerRole:
         self._watching = Loop(
             "watching", (_nothing_done(alarming.check),), idle_seconds=process.settings.alarms.check_seconds
         )
+        self._attending = Loop("attending", (_nothing_done(Attending(context).look),), idle_seconds=ATTENDING_SECONDS)
         self._beat = _heart(process, self.name)
         self._loops = (
             self._deciding,
+            self._attending,
             self._describing,
             self._expiring,
             self._purging,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -17,9 +18,16 @@ from bridge.domain.performed import OpenStep, PerformedStatus
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_context
 def performed(context: click.Context, as_json: bool) -> None:
-    """Performed procedure steps that are IN PROGRESS, the one that was silent longest first."""
-    if context.invoked_subcommand:
-        return
+    """Performed procedure steps (MPPS); without a command those that are IN PROGRESS."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_, as_json=as_json)
+
+
+@performed.command("list")
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> None:
+    """Those that are IN PROGRESS, the one that was silent longest first."""
     from bridge.store.performed import open_steps
 
     with opened(settings_of(context)) as database:
@@ -28,6 +36,50 @@ def performed(context: click.Context, as_json: bool) -> None:
         click.echo(json.dumps([asdict(step) for step in steps], default=str, indent=2))
     else:
         click.echo(render_open(steps, SystemClock().now()))
+
+
+@performed.command("show")
+@click.argument("uid", metavar="UID")
+@click.option("--attributes", is_flag=True, help="Also all that the device told, with patient data.")
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+def show_(context: click.Context, uid: str, attributes: bool, as_json: bool) -> None:
+    """One exam: how it stands, the orders it belongs to, and what of its images is here. UID: its MPPS UID, or
+    `performed:12` as the review list names it."""
+    from bridge.store.performed import shown_step
+
+    with opened(settings_of(context)) as database:
+        step = look(database, lambda connection: shown_step(connection, uid))
+    if step is None:
+        raise click.ClickException("no such performed procedure step")
+    told = step.pop("attributes")
+    if as_json:
+        click.echo(json.dumps({**step, **({"attributes": told} if attributes else {})}, default=str, indent=2))
+        return
+    click.echo(render_step(step, SystemClock().now()))
+    if attributes:
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+
+
+def render_step(step: dict[str, Any], now: datetime) -> str:
+    """Without the patient, like the list."""
+    reasons = ", ".join(" ".join(reason[:2]) for reason in step["discontinuation"])
+    lines = [
+        f"{step['sop_instance_uid']}  ({step['subject']})",
+        f"  {step['status']}" + (f", because of {reasons}" if reasons else "")
+        + (f": {step['fate']}" if step["fate"] else ""),
+        f"  {step['modality']} at {step['station_ae_title'] or '?'}, told by {step['calling_ae_title']};"
+        f" begun {ago(now, step['created_at'])} ago, last told of {ago(now, step['updated_at'])} ago",
+        f"  images listed {step['listed']}, of them missing {step['missing']}",
+    ]  # fmt: skip
+    for one in step["scheduled"]:
+        named = f"study {one['study_instance_uid']}" + (f", step {one['scheduled_step_id'] or '?'}")
+        known = f"order {one['order']}, step {one['step']} {one['status']}" if one["step"] else "no step that we know"
+        lines.append(f"  {named}: {known}")
+        if one["scheduled_at"] and step["station_ae_title"] not in one["scheduled_at"]:
+            lines.append(f"    planned for {', '.join(one['scheduled_at'])}")
+    lines += [f"  review: {one['kind']} {one['reason']} (entry {one['id']})" for one in step["reviews"]]
+    return "\n".join(lines)
 
 
 def render_open(steps: list[OpenStep], now: datetime) -> str:

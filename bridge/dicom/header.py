@@ -38,7 +38,7 @@ _INDEX = frozenset(
         *(0x00080060, 0x00080090, 0x00080201, 0x00081030, 0x0008103E, 0x00081111),
         *(0x00100010, 0x00100020, 0x00100021, 0x00100024, 0x00100030, 0x00100040, 0x00180015),
         *(0x0020000D, 0x0020000E, 0x00200010, 0x00200011, 0x00200013, 0x00200060),
-        *(0x00280008, 0x00280010, 0x00280011, 0x00400275),
+        *(0x00280008, 0x00280010, 0x00280011, 0x00400275, 0x0040A370),
     }
 )
 """What `read_header` reads, and (0008,0005), which says how."""
@@ -189,7 +189,7 @@ def read_header(
         number_of_frames=max(1, number(data, 0x00280008)),
         rows=number(data, 0x00280010),
         columns=number(data, 0x00280011),
-        requests=tuple(name.request(item) for item in items(data, 0x00400275)),
+        requests=tuple(name.request(item) for tag in (0x00400275, 0x0040A370) for item in items(data, tag)),
         performed_step_uid=_performed_step(data),
     )
 
@@ -219,13 +219,16 @@ class Names:
         return self._canonical(text(item, 0x00400031), item) or self.accession_default
 
     def request(self, item: Dataset) -> ScheduledReference:
-        """An item of Request Attributes (0040,0275)."""
+        """An item of Request Attributes (0040,0275), or of a report's Referenced Request (0040,A370)."""
+        own = text(item, 0x0020000D)
+        planned = {text(one, 0x00081155) for one in items(item, 0x00081110)} - {own, ""}
         return ScheduledReference(
-            study_instance_uid=text(item, 0x0020000D),
+            study_instance_uid=own,
             accession_number=text(item, 0x00080050),
             accession_issuer=self.accession(item),
             requested_procedure_id=text(item, 0x00401001),
             scheduled_step_id=text(item, 0x00400009),
+            original_study_uid=planned.pop() if len(planned) == 1 else "",
         )
 
     def _canonical(self, namespace: str, item: Dataset) -> str:

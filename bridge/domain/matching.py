@@ -113,11 +113,12 @@ def judge(
     performed: frozenset[int] = frozenset(),
     standing: frozenset[int] = frozenset(),
     spell: Spell = str,
+    group: frozenset[int] = frozenset(),
 ) -> Decision:
     """Decide for one study among the orders that share anything with it.
 
     `performed` holds the procedure ids that the study's own performed steps named and that resolved to one order,
-    `standing` those that it is linked to at present.
+    `standing` those that it is linked to at present, `group` those that one performed step named together.
     """
     weighed = (_weigh(study, o, o.procedure_id in performed, o.procedure_id in standing, spell) for o in orders)
     candidates = tuple(c for c in weighed if c is not None)
@@ -130,7 +131,8 @@ def judge(
         return Decision(MatchState.AMBIGUOUS, "patient-differs", (), candidates)
     if len({c.order.patient_pk for c in strong}) > 1:
         return Decision(MatchState.AMBIGUOUS, "several-patients", (), candidates)
-    best = _best(study, strong)
+    together = _live(tuple(c for c in strong if c.order.procedure_id in group))
+    best = _group(together, strong, group) if len(together) > 1 else _best(study, strong)
     if not best:
         return Decision(MatchState.AMBIGUOUS, "several-orders", (), candidates)
     return Decision(MatchState.MATCHED, best[0].rules[0].value, best, candidates)
@@ -157,6 +159,15 @@ def _best(study: StudyFacts, strong: tuple[Candidate, ...]) -> tuple[Candidate, 
     said = {rule for c in best for rule in c.rules}
     others = (c for c in strong if c not in best and not c.order.ended)
     return () if any(set(c.rules) - said for c in others) else best
+
+
+def _group(
+    together: tuple[Candidate, ...], strong: tuple[Candidate, ...], group: frozenset[int]
+) -> tuple[Candidate, ...]:
+    """One acquisition for several procedures (PS3.4 F.7.2.1): the device says for which. Nothing when the images speak
+    for another order besides."""
+    others = (c for c in strong if c.order.procedure_id not in group and not c.order.ended)
+    return () if any(others) else together
 
 
 def _live(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

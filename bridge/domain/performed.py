@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -69,6 +69,7 @@ class PerformedStep:
 class OpenStep:
     """A performed step IN PROGRESS. `last_at`: the last word of its device, by MPPS or by an image of its study."""
 
+    id: int
     sop_instance_uid: str
     calling_ae_title: str
     modality: str
@@ -98,17 +99,18 @@ def changed(current: PerformedStatus, requested: str) -> PerformedStatus:
 DERIVED = frozenset({"AU", "DOC", "FID", "HC", "KO", "OT", "PR", "REG", "RWV", "SEG", "SR", "TEXTUREMAP"})
 """Modalities (PS3.3 C.7.3.1.1.1) of what is made from images or beside them: it says nothing of which step was done."""
 
-_DCM = ("DCM", "")
-"""The scheme of CID 9301; devices that leave a designator out mean no other."""
-_AGAIN = frozenset({"110501", "110506", "110514", "110515", "110516"})
-_END = frozenset(
-    ("110500", "110502", "110503", "110504", "110505", "110507", "110508", "110509", "110510", "110511", "110512")
-)
-"""CID 9301 (PS3.16); the grouping is ours. 110513 is "unspecified": as good as no reason."""
+
+class Fate(StrEnum):
+    """What becomes of the scheduled step of a discontinued one, and of its study; the strongest first."""
+
+    WRONG_ENTRY = "wrong-entry"
+    AGAIN = "again"
+    PROPOSE = "propose"
+    END = "end"
 
 
-def waits_again(reasons: Iterable[Code], unknown: bool) -> bool:
-    """Whether the scheduled step of a discontinued one waits again: when any reason says so. Without one that we
-    know, `unknown` decides."""
-    known = {reason.value for reason in reasons if reason.scheme.upper() in _DCM}
-    return bool(known & _AGAIN) or (unknown and not known & _END)
+def fate_of(reasons: Iterable[Code], known: Callable[[Code], str]) -> Fate | None:
+    """The strongest fate of the reasons that were given; None without one that is known. `known` gives a fate's word,
+    or '' (`mappings/codes/discontinuation.yaml`)."""
+    found = {known(reason) for reason in reasons}
+    return next((fate for fate in Fate if fate in found), None)

@@ -30,6 +30,7 @@ from bridge.hl7.statement_out import code, lines_out, table
 from bridge.hl7.tls import CIPHERS
 from bridge.mapping import Mappings
 from bridge.mapping.apply import Rule, Section
+from bridge.mapping.compile import DISCONTINUATION
 from bridge.mapping.transforms import MOST_IDENTIFIERS
 from bridge.workflow.visits import RENAMES
 
@@ -214,6 +215,8 @@ def _by_segment(sections: Iterable[Section]) -> list[tuple[str, str]]:
 def _tables(mappings: Mappings) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, one in sorted(mappings.tables.items()):
+        if name == DISCONTINUATION:  # a device's words, not a feed's
+            continue
         pairs = ", ".join(f"{row.sent or '(empty)'} = {row.ours or '(empty)'}" for row in one.rows)
         rows.append((code(name), pairs, "kept" if one.keep_unknown else "empty", one.source))
     return rows

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 import bridge
+from bridge.domain.coding import Code
+from bridge.domain.performed import Fate
 from bridge.errors import ConfigurationError
 from bridge.mapping.apply import Rule, Section
 from bridge.mapping.context import MappingContext
@@ -15,6 +17,8 @@ from bridge.mapping.tables import CodeTable
 from bridge.mapping.transforms import TRANSFORMS
 from bridge.mapping.transliteration import FILE as TRANSLITERATION
 from bridge.mapping.transliteration import NONE, Transliteration, compile_table
+
+DISCONTINUATION = "discontinuation"
 
 
 def default_directory() -> FilePath:
@@ -61,6 +65,7 @@ class Mappings:
             if name.startswith("codes/")
         }
         _check_modalities(directory, tables.get("modality"), faults)
+        _check_fates(tables.get(DISCONTINUATION), faults)
         rows: dict[str, tuple[RuleText, ...]] = {}
         for name in FIELDS:
             if name in files:
@@ -73,6 +78,19 @@ class Mappings:
             for name, section in rows.items()
         }
         return cls(**sections, tables=tables, transliteration=transliteration)
+
+    def fate(self, reason: Code) -> str:
+        """What a reason for discontinuing means (`domain.performed.Fate`); '' for one that no table holds."""
+        table = self.tables.get(DISCONTINUATION)
+        return table.get(f"{reason.value} {reason.scheme or 'DCM'}") if table else ""
+
+
+def _check_fates(table: CodeTable | None, faults: list[str]) -> None:
+    for row in table.rows if table else ():
+        if row.ours not in set(Fate):
+            faults.append(f"{row.mark}: '{row.ours}' is none of {', '.join(Fate)}")
+        if len(row.sent.split()) != 2:
+            faults.append(f"{row.mark}: '{row.sent}' is no code and scheme, like '110514 DCM'")
 
 
 def _check_modalities(directory: FilePath, table: CodeTable | None, faults: list[str]) -> None:

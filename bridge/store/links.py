@@ -19,7 +19,6 @@ from bridge.store.schema import (
     imaging_order,
     patient,
     patient_identifier,
-    performed_reference,
     requested_procedure,
     scheduled_procedure_step,
     study_link,
@@ -37,12 +36,6 @@ _LINK_END = Prepared(
     update(study_link)
     .where(study_link.c.id == bindparam("l"))
     .values(ended_at=bindparam("at"), ended_by=bindparam("by"), end_reason=bindparam("r"))
-)
-_PERFORMED_PROCEDURES = Prepared(
-    select(scheduled_procedure_step.c.requested_procedure_id)
-    .join(performed_reference, performed_reference.c.step_id == scheduled_procedure_step.c.id)
-    .where(performed_reference.c.study_instance_uid == bindparam("uid"))
-    .distinct()
 )
 _ORDER_FACTS_BASE = (
     select(
@@ -123,10 +116,6 @@ def facts_of(connection: Connection, study_id: int) -> StudyFacts:
         modalities=tuple(dict.fromkeys(s.modality for s in parts if s.modality)),
         requests=tuple(sorted(requests, key=str)),
     )
-
-
-def performed_procedures(connection: Connection, study_instance_uid: str) -> frozenset[int]:
-    return frozenset(connection.execute(_PERFORMED_PROCEDURES, {"uid": study_instance_uid}).scalars())
 
 
 def candidate_orders(connection: Connection, facts: StudyFacts, performed: frozenset[int]) -> tuple[OrderFacts, ...]:

@@ -124,6 +124,7 @@ _STEPS_BY_REFERENCE = (
         step.c.status,
         step.c.modality,
         step.c.scheduled_step_id,
+        procedure.c.id.label("procedure_pk"),
         procedure.c.order_id,
         procedure.c.study_instance_uid,
         imaging_order.c.patient_id.label("patient_pk"),

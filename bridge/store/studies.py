@@ -220,6 +220,7 @@ def take_series(connection: Connection, study_id: int, header: InstanceHeader) -
                     r.accession_issuer,
                     r.requested_procedure_id,
                     r.scheduled_step_id,
+                    r.original_study_uid,
                 ]
                 for r in header.requests
             ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -189,18 +189,8 @@ class Acquiring:
         audit.write_audit(
             connection, at=at, who="role:worker", action="study-complete", subject=f"study:{study_id}", outcome=by
         )
-        row = studies.get_study(connection, study_id)
-        leaving.study_ended(connection, row, self._context)
-        self._look_for_missing(connection, row, at)
+        leaving.study_ended(connection, studies.get_study(connection, study_id), self._context)
         return True
-
-    def _look_for_missing(self, connection: Connection, row: Any, at: datetime) -> None:
-        """A device that says it is done lists what it made: what of it never came is in sight of a person."""
-        subject, missing = f"study:{row.id}", performed.missing_of_study(connection, row.study_instance_uid)
-        if count := missing.get(PerformedStatus.COMPLETED):
-            review.open_review(connection, "images-missing", subject, "listed-by-mpps", at, {"missing": count})
-        else:
-            review.close_review(connection, ("images-missing",), subject, at, "bridge", "all that is listed is here")
 
 
 def _whole(connection: Connection, row: Any) -> bool:

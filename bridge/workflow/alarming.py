@@ -39,6 +39,7 @@ class Kind(StrEnum):
     PUBLICATION_OLD = "publication-old"
     PUBLICATION_DEAD = "publication-dead"
     PERFORMED_OPEN = "performed-open"
+    IMAGES_MISSING = "images-missing"
     DISK_LOW = "disk-low"
     ROLE_SILENT = "role-silent"
 
@@ -179,6 +180,8 @@ def _performed(facts: Facts, settings: Alarms) -> Iterator[Finding]:
         silent[step.calling_ae_title] = min(step.last_at, silent.get(step.calling_ae_title, step.last_at))
     for device, since in silent.items():
         yield _over(Kind.PERFORMED_OPEN, device, _minutes(facts.at, since) / 60, settings.performed_hours, "h")
+    for device, exams in facts.images_missing.items():
+        yield Finding(Kind.IMAGES_MISSING, device, exams, 1, "exams", True, False)
 
 
 def _over(kind: Kind, subject: str, value: float, limit: float, unit: str) -> Finding:

@@ -49,12 +49,12 @@ class Meant(NamedTuple):
     doubt: str = ""
 
 
-def meant(connection: Connection, reference: ScheduledReference, device: Device) -> Meant:
-    """The one step that a reference names."""
+def meant(connection: Connection, reference: ScheduledReference, device: Device, *, shared: bool = False) -> Meant:
+    """The one step that a reference names. `shared`: others name the same study (the group case)."""
     linked = _linked(connection, reference.study_instance_uid)
     if linked:
-        return _meant_of(connection, linked, reference, device)
-    found = _named(connection, reference)
+        return _meant_of(connection, linked, reference, device, shared)
+    found = _named(connection, reference, shared)
     if not found:
         # An id that we never gave, in a procedure that we know: perhaps a step whose order is still to come.
         known = reference.scheduled_step_id and _named(connection, replace(reference, scheduled_step_id=""))
@@ -63,7 +63,8 @@ def meant(connection: Connection, reference: ScheduledReference, device: Device)
         own = [step for step in found if _is_whose(connection, step, device)]
     else:
         # Without a patient only the UID that we gave counts.
-        own = [s for s in found if s.study_instance_uid == reference.study_instance_uid]
+        given = {reference.study_instance_uid, reference.original_study_uid}
+        own = [s for s in found if s.study_instance_uid in given]
     if not own:
         # A number typed by hand: the order of somebody else stays on the worklist.
         return Meant(None, "patient-differs" if device.patient_id else "patient-missing")
@@ -82,11 +83,14 @@ def _linked(connection: Connection, study_uid: str) -> list[Any]:
     return found if any(step.study_instance_uid != study_uid for step in found) else []
 
 
-def _meant_of(connection: Connection, linked: list[Any], reference: ScheduledReference, device: Device) -> Meant:
+def _meant_of(
+    connection: Connection, linked: list[Any], reference: ScheduledReference, device: Device, shared: bool
+) -> Meant:
     """What a person has tied together is so, whatever the device called the patient."""
-    step_id = reference.scheduled_step_id
-    named = [step for step in linked if step_id and step.scheduled_step_id == step_id]
-    if step_id and not named and not _named(connection, reference):
+    step_id, known = reference.scheduled_step_id, {step.id for step in _named(connection, reference, shared)}
+    named = [step for step in linked if step.id in known]
+    named = named or [step for step in linked if step_id and step.scheduled_step_id == step_id]
+    if step_id and not named and not known:
         return Meant(None, STEP_UNCLEAR)
     own = [step for step in named or linked if step.rule == Rule.PERSON or _is_whose(connection, step, device)]
     if not own:
@@ -95,7 +99,21 @@ def _meant_of(connection: Connection, linked: list[Any], reference: ScheduledRef
     return Meant(found[0]) if len(found) == 1 else Meant(None, STEP_UNCLEAR)
 
 
-def _named(connection: Connection, reference: ScheduledReference) -> list[Any]:
+def _named(connection: Connection, reference: ScheduledReference, shared: bool = False) -> list[Any]:
+    """By the study that was planned, else by the one that was made, else by the accession number.
+
+    A study that several share is perhaps that of one of them, and a step id is often a plain counter: there the
+    numbers of each come first.
+    """
+    ways = [replace(reference, study_instance_uid=reference.original_study_uid)] if reference.original_study_uid else []
+    ways += [replace(reference, study_instance_uid="")] if shared else []
+    for way in (*ways, reference):
+        if found := _find(connection, way):
+            return found
+    return []
+
+
+def _find(connection: Connection, reference: ScheduledReference) -> list[Any]:
     return orders.find_steps(
         connection,
         study_instance_uid=reference.study_instance_uid,
@@ -215,7 +233,7 @@ def steps_of_image(
         return
     named = [replace(r, study_instance_uid=r.study_instance_uid or study_uid) for r in requests if r.scheduled_step_id]
     for reference in named or [ScheduledReference(study_uid)]:
-        yield meant(connection, reference, device)
+        yield meant(connection, reference, device, shared=len(named) > 1)
 
 
 def _leave(device: Device, context: Context) -> str:

@@ -10,7 +10,7 @@ from bridge.domain.matching import Candidate, Decision, OrderFacts, Rule, Spell,
 from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
 from bridge.log import work
-from bridge.store import audit, links, orders, review, studies
+from bridge.store import audit, links, orders, performed, review, studies
 from bridge.store.db import Connection
 from bridge.workflow import performing, publishing, reporting
 from bridge.workflow.context import Context
@@ -42,12 +42,13 @@ class Matching:
         if not studies.count_instances(connection, study_id):
             return self._nothing_left(connection, study_id, MatchState(row.match_state))
         facts = links.facts_of(connection, study_id)
-        performed = links.performed_procedures(connection, facts.study_instance_uid)
+        named, mistaken = performed.procedures_of_study(connection, facts.study_instance_uid)
+        done = frozenset[int]().union(*named.values())
         rows = links.all_links(connection, study_id)
         live = [link for link in rows if link.ended_at is None]
         standing = frozenset(link.procedure_id for link in live)
-        candidates = links.candidate_orders(connection, facts, performed)
-        decision = judge(facts, candidates, performed, standing, self._spell)
+        candidates = links.candidate_orders(connection, facts, done)
+        decision = judge(facts, candidates, done, standing, self._spell, _group(named))
         if row.conflicting:
             decision = Decision(MatchState.AMBIGUOUS, "instances-name-two-patients", (), decision.candidates)
         elif any(link.rule == Rule.PERSON for link in live):
@@ -58,6 +59,8 @@ class Matching:
         if any(c.order.procedure_id in undone for c in decision.links):
             # What a person has taken apart, no later message puts together.
             decision = Decision(MatchState.AMBIGUOUS, "unlinked-by-a-person", (), decision.candidates)
+        elif any(c.order.procedure_id in mistaken for c in decision.links):
+            decision = Decision(MatchState.AMBIGUOUS, performing.WRONG_ENTRY, (), decision.candidates)
         self._write(connection, study_id, decision, live)
         return decision
 
@@ -150,8 +153,9 @@ class Matching:
         live = links.live_links(connection, study_id)
         for link in live:
             links.end_link(connection, link.id, at, by, "another order was chosen")
-        performed = links.performed_procedures(connection, facts.study_instance_uid)
-        candidates = {c.order.procedure_id: c for c in judge(facts, procedures, performed).candidates}
+        named, _ = performed.procedures_of_study(connection, facts.study_instance_uid)
+        done = frozenset[int]().union(*named.values())
+        candidates = {c.order.procedure_id: c for c in judge(facts, procedures, done).candidates}
         for order in procedures:
             candidate = candidates.get(order.procedure_id)
             links.add_link(
@@ -197,6 +201,12 @@ class Matching:
         review.open_review(connection, "study-ambiguous", f"study:{study_id}", "unlinked-by-a-person", at, {})
         studies.new_version(connection, study_id)
         self._settle(connection, study_id, MatchState.AMBIGUOUS)
+
+
+def _group(named: dict[int, set[int]]) -> frozenset[int]:
+    """The procedures that one performed step names together; none when two steps group them differently."""
+    groups = {frozenset(procedures) for procedures in named.values() if len(procedures) > 1}
+    return groups.pop() if len(groups) == 1 else frozenset()
 
 
 def _told(candidate: Candidate) -> dict[str, Any]:

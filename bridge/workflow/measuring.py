@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bridge.config import Settings
 from bridge.domain.performed import OpenStep
-from bridge.store import alarms, outbound, performed, studies
+from bridge.store import alarms, outbound, performed, review, studies
 from bridge.store.alarms import FeedFacts, Owed, Waiting
+from bridge.store.db import Connection
 from bridge.store.outbound import QueueState
+from bridge.workflow.attending import LISTED, MISSING
 from bridge.workflow.context import Context
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -23,6 +27,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 class Facts:
     """One look. `roles` are the newest heartbeats by role.
 
+    `images_missing` counts by device the exams of which listed images did not come in time.
     `free_bytes` are those under the archive, `database_free_bytes` those under a database on another disk.
     """
 
@@ -35,6 +40,7 @@ class Facts:
     free_bytes: int
     database_free_bytes: int | None = None
     open_steps: tuple[OpenStep, ...] = ()
+    images_missing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,13 @@ def read_facts(context: Context) -> Facts:
             free_bytes=room(settings.archive),
             database_free_bytes=_database_free(settings),
             open_steps=tuple(performed.open_steps(connection)),
+            images_missing=_images_missing(connection),
         )
+
+
+def _images_missing(connection: Connection) -> Mapping[str, int]:
+    found = review.reviews_of(connection, MISSING, LISTED)
+    return Counter(str(details.get("aet", "")) for details in found.values())
 
 
 def _database_free(settings: Settings) -> int | None:

@@ -368,7 +368,8 @@ def _parking_follows(
     if after in ENDED:
         subjects = [f"order:{order_id}", *(f"step:{s.id}" for s in orders.steps_of_order(connection, order_id))]
         for subject in subjects:
-            review.close_review(connection, ("order-parked",), subject, at, "bridge", "the order has ended")
+            kinds = ("order-parked", "performed-discontinued")
+            review.close_review(connection, kinds, subject, at, "bridge", "the order has ended")
     elif before in ENDED:
         for step in orders.steps_of_order(connection, order_id):
             if step.parked:

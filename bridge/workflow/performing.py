@@ -7,24 +7,37 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.domain.coding import Code
-from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
+from bridge.domain.lifecycle import ENDED, GIVEN_UP, STEP_OF_ORDER
+from bridge.domain.matching import Rule
 from bridge.domain.order import StepStatus
-from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference, changed, waits_again
+from bridge.domain.performed import Fate, PerformedStatus, PerformedStep, ScheduledReference, changed, fate_of
+from bridge.domain.study import MatchState
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, orders, performed, review
+from bridge.store import audit, links, orders, performed, review, studies
 from bridge.store.db import Connection
-from bridge.workflow import leaving
+from bridge.workflow import leaving, publishing
 from bridge.workflow.context import Context
 
 CONFLICT = "performed-conflict"
 UID_AGAIN = "performed-uid-again"
+OPEN = "performed-open"
+UNSCHEDULED = "performed-unscheduled"
+DISCONTINUED = "performed-discontinued"
+WRONG_ENTRY = "wrong-entry"
 Read = Callable[[PerformedStatus, dict[str, Any]], tuple[PerformedStep, dict[str, Any]]]
 """Given the stored status and attributes, what an N-SET makes of them; raises what the device must be told."""
 
 
+def _none_known(reason: Code) -> str:
+    return ""
+
+
 class PerformedSteps:
-    def __init__(self, context: Context) -> None:
+    """`known` gives the fate of a reason for discontinuing, or '' (`mapping.Mappings.fate`)."""
+
+    def __init__(self, context: Context, known: Callable[[Code], str] = _none_known) -> None:
         self._context = context
+        self._known = known
 
     def take_create(self, step: PerformedStep, attributes: dict[str, Any], calling_ae: str) -> None:
         """N-CREATE. Raises `StateConflict` (code `duplicate`) for a UID that is known: nothing changes.
@@ -104,7 +117,8 @@ class PerformedSteps:
         if row is None:
             raise NotFound("no such performed procedure step", where="(0000,1001)")
         step, attributes = read(PerformedStatus(row.status), row.attributes)
-        performed.change_performed(connection, row.id, step, attributes, at)
+        fate = fate_of(step.discontinuation, self._known) if step.status is PerformedStatus.DISCONTINUED else None
+        performed.change_performed(connection, row.id, step, attributes, at, fate)
         audit.write_audit(
             connection,
             at=at,
@@ -138,10 +152,11 @@ def follow(connection: Connection, key: int, context: Context) -> None:
     ae = row.calling_ae_title
     device = leaving.Device(row.modality, row.station_ae_title or ae, row.patient_id, row.patient_issuer)
     doubt, news, steps = "", False, dict[int, None]()
-    for reference in performed.references_of(connection, key):
+    references = performed.references_of(connection, key)
+    for reference in references:
         step_id = reference.step_id
         if step_id is None:
-            found = leaving.meant(connection, _read(reference), device)
+            found = leaving.meant(connection, _read(reference), device, shared=len(references) > 1)
             doubt = doubt or found.doubt
             if found.step is None:
                 continue
@@ -153,8 +168,16 @@ def follow(connection: Connection, key: int, context: Context) -> None:
             review.open_review(connection, CONFLICT, subject, doubt, at, {"aet": ae})
     elif news:
         review.close_review(connection, (CONFLICT,), subject, at, "bridge", "the step that it belongs to is known now")
+    if row.unscheduled and (doubt or steps):
+        performed.looked_after(connection, key, "unscheduled")
+    if steps:
+        review.close_review(connection, (UNSCHEDULED,), subject, at, "bridge", "its order is known now")
+    if row.status != PerformedStatus.IN_PROGRESS:
+        review.close_review(connection, (OPEN,), subject, at, "bridge", "it has ended")
     for step_id in steps:
         step_follows(connection, step_id, subject, context)
+    if row.fate == Fate.WRONG_ENTRY:
+        _take_off(connection, row, [orders.get_step(connection, step_id) for step_id in steps], context)
 
 
 def _read(reference: Any) -> ScheduledReference:
@@ -164,6 +187,7 @@ def _read(reference: Any) -> ScheduledReference:
         accession_issuer=reference.accession_issuer,
         requested_procedure_id=reference.requested_procedure_id,
         scheduled_step_id=reference.scheduled_step_id,
+        original_study_uid=reference.original_study_uid,
     )
 
 
@@ -171,21 +195,58 @@ def step_follows(connection: Connection, step_id: int, subject: str, context: Co
     """A scheduled step ends when every performed step of it has (append case), by the last one's word."""
     said = performed.performed_of_step(connection, step_id)
     statuses = {one.status for one in said}
-    step = orders.get_step(connection, step_id)
+    step, fate = orders.get_step(connection, step_id), None
     if PerformedStatus.IN_PROGRESS in statuses:
         after, word = StepStatus.STARTED, PerformedStatus.IN_PROGRESS  # of what was completed: a retake
     elif PerformedStatus.COMPLETED in statuses:
         after, word = StepStatus.COMPLETED, PerformedStatus.COMPLETED
     else:
-        reasons = [Code(*reason) for reason in said[-1].discontinuation]
-        again = waits_again(reasons, context.settings.performed.discontinued == "again")
-        after, word = _discontinued(connection, step, again), PerformedStatus.DISCONTINUED
+        fate = said[-1].fate or (Fate.AGAIN if context.settings.performed.discontinued == "again" else Fate.END)
+        after, word = _discontinued(connection, step, fate), PerformedStatus.DISCONTINUED
     leaving.move(connection, step, after, f"MPPS {word}", subject, context)
+    _ask_whether_wanted(connection, step, said[-1] if fate == Fate.PROPOSE else None, context)
 
 
-def _discontinued(connection: Connection, step: Any, again: bool) -> StepStatus:
+def _discontinued(connection: Connection, step: Any, fate: str) -> StepStatus:
     """What waits again waits no more when its order was given up meanwhile."""
-    if not again:
+    if fate not in (Fate.AGAIN, Fate.WRONG_ENTRY):
         return StepStatus.DISCONTINUED
     given_up = orders.get_order(connection, step.order_id).status
     return STEP_OF_ORDER[given_up] if given_up in GIVEN_UP else StepStatus.SCHEDULED
+
+
+def _ask_whether_wanted(connection: Connection, step: Any, said: Any, context: Context) -> None:
+    """A reason such as the patient's death speaks for cancelling the order; that is for its filler to say."""
+    subject, at = f"step:{step.id}", context.clock.now()
+    if said is None:
+        review.close_review(connection, (DISCONTINUED,), subject, at, "bridge", "a device has begun it again")
+    elif orders.get_order(connection, step.order_id).status not in ENDED:
+        why = " ".join(said.discontinuation[0][:2])
+        details = {"order": step.order_id, "performed": said.id, "reason": why}
+        if review.newest_of(connection, DISCONTINUED, subject, "cancel-proposed") != details:
+            review.open_review(connection, DISCONTINUED, subject, "cancel-proposed", at, details)
+
+
+def _take_off(connection: Connection, row: Any, steps: list[Any], context: Context) -> None:
+    """The wrong entry had been chosen: the study that was made under it is off its order at once, and out of the
+    patient's record. Matching keeps it off (`performed.procedures_of_study`); a person's own link stays, in sight."""
+    at, named = context.clock.now(), {step.procedure_pk for step in steps}
+    for study_id in performed.studies_of_performed(connection, row.id):
+        live = [link for link in links.live_links(connection, study_id) if link.procedure_id in named]
+        if any(link.rule == Rule.PERSON for link in live):
+            details = {"study": study_id}
+            review.open_review(connection, CONFLICT, f"performed:{row.id}", "wrong-entry-linked", at, details)
+            continue
+        studies.new_version(connection, study_id)
+        for link in live:
+            links.end_link(connection, link.id, at, "bridge", WRONG_ENTRY)
+        if live:
+            subject = f"study:{study_id}"
+            who = f"ae:{row.calling_ae_title}"
+            audit.write_audit(
+                connection, at=at, who=who, action="study-unlinked", subject=subject, outcome=WRONG_ENTRY,
+                details={"performed": row.id},
+            )  # fmt: skip
+            review.open_review(connection, "study-ambiguous", subject, WRONG_ENTRY, at, {})
+            studies.change_study(connection, study_id, {"match_state": MatchState.AMBIGUOUS})
+            publishing.withdraw(connection, study_id, context)

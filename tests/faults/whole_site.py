@@ -73,7 +73,7 @@ class WholeSite(FeedSite):
         self._peers, self._fhir_base, self._smart = peers, fhir_base, smart
         super().__init__(folder, **feed)
         acquiring = Acquiring(self.context)
-        services = Services(WorklistDesk(self.context), PerformedSteps(self.context), acquiring)
+        services = Services(WorklistDesk(self.context), PerformedSteps(self.context, self.mappings.fate), acquiring)
         self.dicom = DicomServer(self.settings, services, self.clock, self.mappings.transliteration)
         self.dicom.start()
         self._acquiring, self._matching = acquiring, Matching(self.context)

@@ -91,7 +91,7 @@ def test_every_reason_of_the_matching_is_explained() -> None:
         if name == "Decision"
         for reason in words(module, call.args[1])
     }
-    reasons |= {"unlinked-by-a-person", "instances-name-two-patients"}
+    reasons |= {"unlinked-by-a-person", "instances-name-two-patients", "wrong-entry"}
     assert reasons == EXPLAINED["study-unmatched"].keys() | EXPLAINED["study-ambiguous"].keys()
 
 

@@ -91,6 +91,16 @@ def test_request_attributes_are_read_item_by_item() -> None:
     )
 
 
+def test_the_requests_of_a_report_are_read_with_the_studies_that_were_planned() -> None:
+    """Of a group case (PS3.3 C.17.2.1): a report has Referenced Requests (0040,A370)."""
+    planned, item = Dataset(), Dataset()
+    planned.ReferencedSOPClassUID, planned.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", "1.2.3.9"
+    item.StudyInstanceUID, item.AccessionNumber, item.RequestedProcedureID = "1.2.3.1", "A1", "R1"
+    item.ReferencedStudySequence = [planned]
+    found = header(encoded(image(Modality="SR", ReferencedRequestSequence=[item])))
+    assert found.requests == (ScheduledReference("1.2.3.1", "A1", "hospital", "R1", "", "1.2.3.9"),)
+
+
 def test_the_performed_step_is_the_referenced_mpps() -> None:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.3", "1.2.9"

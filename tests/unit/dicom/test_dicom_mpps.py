@@ -63,6 +63,16 @@ def test_a_new_step_tells_what_it_belongs_to() -> None:
     assert (step.patient_id, step.patient_issuer) == ("P100", "hospital")
 
 
+def test_a_group_names_the_study_that_was_planned_for_each_of_its_steps() -> None:
+    def item(*planned: str) -> dict[str, Any]:
+        studies = value("SQ", *({"00081155": value("UI", uid)} for uid in planned))
+        return {"0020000D": value("UI", "1.2.9"), "00400009": value("SH", "S1"), "00081110": studies}
+
+    scheduled = value("SQ", item("1.2.3"), item("1.2.9"), item("1.2.3", "1.2.4"), item())
+    step = mpps.create(UID, created(**{"00400270": scheduled}), DEFAULTS).step
+    assert [one.original_study_uid for one in step.scheduled] == ["1.2.3", "", "", ""]
+
+
 @pytest.mark.parametrize("tag", ["00400270", "00400253", "00400241", "00400244", "00400245", "00400252", "00080060"])
 def test_a_missing_type_1_attribute_is_refused(tag: str) -> None:
     attributes = created()

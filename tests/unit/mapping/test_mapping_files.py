@@ -198,3 +198,13 @@ def test_a_site_takes_an_attribute_away(directory: Path) -> None:
     (directory / "sites" / "s.yaml").write_text('hl7/order:\n  attributes:\n    "(0040,2010)": {from: []}\n')
     (rule,) = [one for one in Mappings.load(directory, "s", CONTEXT).attributes.rules if one.name == "(0040,2010)"]
     assert rule.paths == ()
+
+
+def test_a_sites_reason_for_discontinuing_has_one_of_the_known_fates(directory: Path) -> None:
+    rows = 'codes/discontinuation:\n  codes:\n    "X9 99SITE": cancel\n    "X8": end\n'
+    (directory / "sites" / "mary.yaml").write_text(rows)
+    found = faults_of(directory, "mary")
+    assert [f.partition(": ")[2] for f in found] == [
+        "'cancel' is none of wrong-entry, again, propose, end",
+        "'X8' is no code and scheme, like '110514 DCM'",
+    ]

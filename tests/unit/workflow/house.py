@@ -10,18 +10,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
 from bridge.clock import ManualClock
 from bridge.config import DicomPeer, Ehr, Settings, Site, Station, Studies
-from bridge.domain.identity import Identifier
+from bridge.domain.identity import Identifier, Issuers
 from bridge.domain.message import Envelope, Fate, Outcome, Reading
 from bridge.domain.order import OrderRequest, ProcedureRequest, StepRequest
 from bridge.domain.patient import PatientData, PatientEvent, PersonName
 from bridge.domain.performed import ListedInstance, PerformedStatus, PerformedStep, ScheduledReference, changed
 from bridge.domain.study import InstanceHeader, StoredFile
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
+from bridge.mapping import MappingContext, Mappings, default_directory
 from bridge.store import audit, launches, links, orders, patients, review, schema, studies
 from bridge.store.db import Connection, Database
 from bridge.store.migrate import migrate
@@ -53,6 +55,11 @@ def new_database() -> bytes:
         return (Path(folder) / "bridge.db").read_bytes()
 
 
+@functools.cache
+def shipped_mappings() -> Mappings:
+    return Mappings.load(default_directory(), None, MappingContext(ZoneInfo("UTC"), Issuers([])))
+
+
 def settings(folder: Path, **changes: Any) -> Settings:
     values: dict[str, Any] = {
         "data": folder,
@@ -74,7 +81,7 @@ class House:
         self.context = Context(self.database, self.settings, self.clock)
         self.intake = Intake(self.context)
         self.acquiring = Acquiring(self.context)
-        self.performing = PerformedSteps(self.context)
+        self.performing = PerformedSteps(self.context, shipped_mappings().fate)
         self.matching = Matching(self.context)
         self._numbers = itertools.count(1)
 

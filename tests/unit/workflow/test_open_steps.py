@@ -17,7 +17,7 @@ from bridge.errors import NotFound, StateConflict
 from bridge.store import alarms
 from bridge.store.performed import open_steps
 from bridge.workflow.alarming import Alarming
-from tests.unit.workflow.house import House, order
+from tests.unit.workflow.house import House, made, order
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
 FROM_LIST = ScheduledReference("1.2.3", "A1", "RIS", "A1", "A1-1")
@@ -158,3 +158,34 @@ def test_an_exam_is_ended_at_the_prompt(house: House, prompt: Callable[..., Resu
     assert prompt("performed", "finish", "1.1", "--status", "COMPLETED", "--reason", "done").exit_code == 0
     assert house.status_of_step() == "COMPLETED"
     assert house.read(open_steps) == []
+
+
+def test_one_exam_is_shown_with_its_order_and_what_is_missing(house: House, prompt: Callable[..., Result]) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, modality="CT", station_ae_title="CT2", **JANES)
+    house.mpps_end("1.1", "", station_ae_title="CT2", **made("1.5", "1.6"))
+    house.image(sop_instance_uid="1.5")
+    for named in ("1.1", "performed:1", "1"):
+        told = prompt("performed", "show", named).output
+        assert "images listed 2, of them missing 1" in told
+        assert f"order {house.order_row().id}, step {house.steps()[0].id} STARTED" in told
+        assert "planned for CT1" in told  # it was done elsewhere
+        assert "1001" not in told
+
+
+def test_an_exam_of_no_known_order_says_so(house: House, prompt: Callable[..., Result]) -> None:
+    house.mpps("1.1", ScheduledReference("1.2.77"), **JANES)
+    assert "study 1.2.77, step ?: no step that we know" in prompt("performed", "show", "1.1").output
+
+
+def test_what_a_device_told_of_the_patient_is_shown_only_when_asked_for(
+    house: House, prompt: Callable[..., Result]
+) -> None:
+    told = {"00100020": {"vr": "LO", "Value": ["1001"]}}
+    house.performing.take_create(PerformedStep("1.1", PerformedStatus.IN_PROGRESS, (FROM_LIST,), **JANES), told, "CT1")
+    assert "1001" not in prompt("performed", "show", "1.1").output
+    assert "1001" in prompt("performed", "show", "1.1", "--attributes").output
+
+
+def test_an_exam_that_nobody_began_is_not_shown(prompt: Callable[..., Result]) -> None:
+    assert prompt("performed", "show", "1.1").exit_code == 1

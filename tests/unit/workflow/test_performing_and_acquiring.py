@@ -9,7 +9,6 @@ from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import BadValue, NotFound, StateConflict
-from bridge.store import review
 from tests.unit.workflow.house import JOHN, House, ct_step, made, order, who
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
@@ -266,27 +265,6 @@ def test_a_dose_report_that_no_device_lists_holds_nothing_up(house: House) -> No
     house.mpps_end("1.1", **made("1.5"))
     house.acquiring.complete_due()
     assert house.study().completed_by == "MPPS"
-
-
-def test_images_that_a_device_lists_and_that_never_came_are_shown_to_a_person(house: House) -> None:
-    house.order(order())
-    house.mpps("1.1", FROM_LIST, **JANES)
-    house.image(sop_instance_uid="1.5")
-    house.mpps_end("1.1", **made("1.5", "1.6", "1.7"))
-    house.complete()
-    (entry,) = house.read(review.open_reviews)
-    assert (entry["kind"], entry["reason"], entry["details"]) == ("images-missing", "listed-by-mpps", {"missing": 2})
-
-
-def test_the_entry_closes_when_the_missing_images_come(house: House) -> None:
-    house.order(order())
-    house.mpps("1.1", FROM_LIST, **JANES)
-    house.image(sop_instance_uid="1.5")
-    house.mpps_end("1.1", **made("1.5", "1.6"))
-    house.complete()
-    house.image(sop_instance_uid="1.6")
-    house.complete()
-    assert house.reviews() == set()
 
 
 def test_a_list_of_a_discontinued_step_is_waited_for_but_missed_by_nobody(house: House) -> None:

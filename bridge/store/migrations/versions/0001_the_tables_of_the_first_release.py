@@ -162,8 +162,11 @@ def upgrade() -> None:
         sa.Column("start", sa.String(), server_default="", nullable=False),
         sa.Column("end", sa.String(), server_default="", nullable=False),
         sa.Column("discontinuation", bridge.store.types.Json(), nullable=False),
+        sa.Column("fate", sa.String(), server_default="", nullable=False),
         sa.Column("instances", sa.Integer(), server_default="0", nullable=False),
         sa.Column("series", bridge.store.types.Json(), nullable=False),
+        sa.Column("unscheduled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("awaited", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("updated_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("rejected_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
@@ -171,6 +174,22 @@ def upgrade() -> None:
         sa.UniqueConstraint("sop_instance_uid"),
     )
     op.create_index(op.f("ix_performed_procedure_step_status"), "performed_procedure_step", ["status"], unique=False)
+    op.create_index(
+        "ix_performed_procedure_step_unscheduled",
+        "performed_procedure_step",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("unscheduled"),
+        postgresql_where=sa.text("unscheduled"),
+    )
+    op.create_index(
+        "ix_performed_procedure_step_awaited",
+        "performed_procedure_step",
+        ["updated_at"],
+        unique=False,
+        sqlite_where=sa.text("awaited"),
+        postgresql_where=sa.text("awaited"),
+    )
     op.create_table(
         "performed_instance",
         sa.Column("performed_step_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -701,6 +720,7 @@ def upgrade() -> None:
         sa.Column("accession_issuer", sa.String(), server_default="", nullable=False),
         sa.Column("requested_procedure_id", sa.String(), server_default="", nullable=False),
         sa.Column("scheduled_step_id", sa.String(), server_default="", nullable=False),
+        sa.Column("original_study_uid", sa.String(), server_default="", nullable=False),
         sa.Column("step_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.ForeignKeyConstraint(
             ["performed_step_id"],
@@ -718,6 +738,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_performed_reference_step_id"), "performed_reference", ["step_id"], unique=False)
     op.create_index(
         op.f("ix_performed_reference_study_instance_uid"), "performed_reference", ["study_instance_uid"], unique=False
+    )
+    op.create_index(
+        "ix_performed_reference_original",
+        "performed_reference",
+        ["original_study_uid"],
+        unique=False,
+        sqlite_where=sa.text("step_id IS NULL"),
+        postgresql_where=sa.text("step_id IS NULL"),
     )
     op.create_index(
         "ix_performed_reference_waiting",
