@@ -84,7 +84,7 @@ def test_F35_what_was_acknowledged_before_the_cut_is_there_after_it(
             assert load.acknowledged > had
             begun = time.monotonic()
             with mounted(image, after.data), in_one_process(after):
-                assert Peers(after, _sent=number).order()
+                assert Peers(after, first=number + 1).order()
                 record("F35", "seconds from mounting the disk to the first AA", time.monotonic() - begun, 15)
                 told = assert_all_zero(after, owed)
             assert told["acknowledged"] > 0

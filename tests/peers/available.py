@@ -7,6 +7,7 @@ import os
 import shutil
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -21,12 +22,16 @@ MLLP = Path(__file__).parent / "mllp"
 def need(name: str) -> str:
     """The path of a command (`findscu`, `chromium`, ...) or what install.sh builds (hapi, dimse, mllp, viewer)."""
     found = _built(name) if name in ("hapi", "dimse", "mllp", "viewer") else shutil.which(name)
-    if found:
-        return found
-    reason = f"MISSING PEER {name}: this test did not run. Provide it with: tests/peers/install.sh"
+    if not found:
+        missing(f"MISSING PEER {name}: this test did not run. Provide it with: tests/peers/install.sh")
+    return found
+
+
+def missing(reason: str) -> NoReturn:
+    """A loud skip at home, a failure under CI."""
     if os.environ.get("CI"):
         pytest.fail(reason)
-    warnings.warn(reason, stacklevel=2)
+    warnings.warn(reason, stacklevel=3)
     pytest.skip(reason)
 
 
