@@ -16,7 +16,7 @@ import click
 from bridge import __version__, log
 from bridge.cli_alarms import alarms
 from bridge.cli_audit import audit
-from bridge.cli_backup import verify
+from bridge.cli_backup import backup, restore, verify
 from bridge.cli_common import PlainGroup, feed_of, opened
 from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
@@ -78,6 +78,7 @@ def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
     from bridge.run.supervisor import DRAIN_SECONDS, DataFolderLock, Supervisor
     from bridge.store.db import sqlite_sound_for_processes, sqlite_version
     from bridge.store.migrate import migrate
+    from bridge.workflow.restoring import UNFINISHED
 
     settings = Settings.load(given.config)
     log.set_up(settings.log.level)
@@ -85,6 +86,8 @@ def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
     if unknown := set(names) - set(app.ROLES):
         raise ConfigurationError([f"no such role: {name}" for name in sorted(unknown)])
     app.feed_mappings(settings)
+    if (settings.data / UNFINISHED).exists():
+        raise ConfigurationError([f"{settings.data}: a restore did not end here. Empty it, and restore again"])
     app.prepare_folders(settings)
     if not settings.database.url and not in_process and not sqlite_sound_for_processes():
         version = ".".join(map(str, sqlite_version()))
@@ -258,7 +261,7 @@ def _add_commands() -> None:
     from bridge.sandbox.cli import sandbox
 
     looks = (messages, alarms, review, outbound, performed, publications, audit, mappings, shadow, load, worklist)
-    for command in (sandbox, *looks, verify):
+    for command in (sandbox, *looks, verify, backup, restore):
         main.add_command(command)
     main.add_command(rejections)
 

@@ -124,7 +124,9 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "hl7-not-conformant": "strict validation found fault with a message of ours: not sent",
         "hl7-charset": "a value does not fit the destination's character set: not sent",
         "bad-value": "a value holds framing bytes: not sent",
+        "restored-from-backup": "it waited when the backup was made: whether it was sent since, nobody here knows",
     },
+    "restored": {"newer-data-lost": "a backup was restored: what came after it is not here and must be sent again"},
     "publication-waiting": {
         "several-patients": "the EHR has several Patients with the study's identifiers: not merged there yet",
     },

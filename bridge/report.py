@@ -45,7 +45,7 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
                 "reviews": [list(row) for row in review.count_reviews(connection)],
             }
         checks = app.readiness(database, settings, clock)
-    for kind in ("feed", "query", "mpps", "store"):
+    for kind in ("feed", "query", "mpps", "store", "backup"):
         facts[kind] = {r["name"]: {"at": r["at"], "count": r["count"]} for r in activity if r["kind"] == kind}
     notices = {name: read_notice(app.run_folder(settings) / f"{name}.json") for name in (*app.ROLES, "all")}
     facts["roles"] = {
@@ -70,6 +70,7 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
         ("query", "last query"),
         ("mpps", "last MPPS"),
         ("store", "last image"),
+        ("backup", "last backup"),
     ):
         for name, one in facts[kind].items():
             since = f"{ago(now, one['at'])} ago"

@@ -68,6 +68,7 @@ _LIST = select(
     func.length(message.c.raw).label("size"),
 )
 _SEQUENCE = Prepared(select(activity.c.note).where(activity.c.kind == "sequence", activity.c.name == bindparam("link")))
+_FORGET_SEQUENCES = Prepared(update(activity).where(activity.c.kind == "sequence").values(note=""))
 _WINDOW = Prepared(
     select(message.c.id, message.c.received_at, func.length(message.c.raw).label("size"))
     .where(message.c.id > bindparam("after"))
@@ -204,6 +205,11 @@ def last_sequence(connection: Connection, link: str) -> int | None:
 
 def set_sequence(connection: Connection, link: str, number: int | None, at: datetime) -> None:
     note_activity(connection, "sequence", link, at, note="" if number is None else str(number))
+
+
+def forget_sequences(connection: Connection) -> None:
+    """On every link any number comes next: what was counted since a backup is not known."""
+    connection.execute(_FORGET_SEQUENCES)
 
 
 def next_window(connection: Connection, after: int, most: int, most_bytes: int) -> tuple[int, datetime] | None:

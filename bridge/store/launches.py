@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from bridge.domain.rejection import Hidden
 from bridge.domain.study import MatchState
@@ -111,6 +111,11 @@ _LINK_USE = Prepared(
     .where(launch_link.c.id == bindparam("i"), launch_link.c.used_at.is_(None))
     .values(used_at=bindparam("at"))
 )
+_END_ALL = Prepared(
+    update(launch_session).where(launch_session.c.revoked_at.is_(None)).values(revoked_at=bindparam("at"))
+)
+_USE_ALL = Prepared(update(launch_link).where(launch_link.c.used_at.is_(None)).values(used_at=bindparam("at")))
+_CLEAR = tuple(Prepared(delete(table)) for table in (launch_pending, hand_over))
 
 
 def add_pending(connection: Connection, values: dict[str, Any]) -> None:
@@ -123,6 +128,14 @@ def find_pending(connection: Connection, state_hash: str) -> Any | None:
 
 def use_pending(connection: Connection, pending_id: int, at: datetime) -> bool:
     return connection.execute(_PENDING_USE, {"p": pending_id, "at": at}).rowcount == 1
+
+
+def end_everything(connection: Connection, at: datetime) -> None:
+    """No session, login under way, hand-over or link that is stored opens anything any more."""
+    for statement in (_END_ALL, _USE_ALL):
+        connection.execute(statement, {"at": at})
+    for statement in _CLEAR:
+        connection.execute(statement)
 
 
 def add_session(connection: Connection, values: dict[str, Any], study_ids: list[int]) -> int:

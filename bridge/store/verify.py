@@ -5,7 +5,8 @@ Short reading transactions, pages by key: it runs beside the roles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +15,6 @@ from sqlalchemy import and_, bindparam, func, literal, or_, select
 from bridge.domain.publication import PublicationState
 from bridge.domain.study import MatchState, StudyState
 from bridge.store.connection import Connection, Prepared, one_of
-from bridge.store.db import Database
 from bridge.store.schema import (
     imaging_order,
     instance,
@@ -36,6 +36,7 @@ _PAGES = {
     for name, t in _OWNERS.items()
 }
 _ROW = {name: Prepared(select(*_FILE[name]).where(t.c.id == bindparam("i"))) for name, t in _OWNERS.items()}
+_BYTES = {name: Prepared(select(func.sum(t.c.size))) for name, t in _OWNERS.items()}
 _COUNT = {name: Prepared(select(func.count()).select_from(t)) for name, t in _OWNERS.items()}
 
 _pub = publication.c
@@ -141,16 +142,21 @@ def count_owners(connection: Connection) -> int:
     return sum(int(connection.execute(_COUNT[table]).scalar_one()) for table in TABLES)
 
 
-def owners(database: Database, table: Table) -> Iterator[list[Any]]:
-    """The rows that own a file (id, file, size, sha256), a page and a transaction at a time."""
+def owners(read: Callable[[], AbstractContextManager[Connection]], table: Table) -> Iterator[list[Any]]:
+    """The rows that own a file (id, file, size, sha256), a page and a transaction (`Database.read`) at a time."""
     after = 0
     while True:
-        with database.read() as connection:
+        with read() as connection:
             page = list(connection.execute(_PAGES[table], {"after": after, "n": PAGE}))
         if not page:
             return
         yield page
         after = page[-1].id
+
+
+def total_bytes(connection: Connection) -> int:
+    """Of every file that a row owns."""
+    return sum(int(connection.execute(_BYTES[table]).scalar_one() or 0) for table in TABLES)
 
 
 def owner(connection: Connection, table: Table, row: int) -> Any | None:

@@ -148,7 +148,7 @@ class Verifier:
         with self._database.read() as connection:
             total = verify.count_owners(connection)
         for table in verify.TABLES:
-            for page in verify.owners(self._database, table):
+            for page in verify.owners(self._database.read, table):
                 for row in page:
                     verdict.rows += 1
                     if fault := self._file_fault(row, deep):

@@ -54,7 +54,7 @@ def test_rows_come_page_by_page_each_once(
     for number in range(5):
         file = StoredFile(f"f{number}", 10, f"s{number}")
         acquiring.take_instance(image_header(sop_instance_uid=f"1.2.9.{number}"), file, "CT1")
-    pages = [[row.file for row in page] for page in verify.owners(context.database, "instance")]
+    pages = [[row.file for row in page] for page in verify.owners(context.database.read, "instance")]
     assert pages == [["f0", "f1"], ["f2", "f3"], ["f4"]]
 
 
