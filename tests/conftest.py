@@ -40,6 +40,13 @@ def record(request: pytest.FixtureRequest) -> Record:
     return faults.record
 
 
+@pytest.fixture(params=["own", "pynetdicom"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The DICOM listener of a test that is about the wire: each of the two (`pytest.mark.usefixtures`)."""
+    monkeypatch.setenv("BRIDGE_TEST_TRANSPORT", request.param)  # also of a listener in another process
+    return str(request.param)
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """A command run in this process sets up the whole process's log, and a foreign library may switch loggers off

@@ -88,9 +88,14 @@ class Dicom(Section):
     port: Port = 11112
     unknown_peers: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo"})
     require_called_ae_title: bool = True
+    transport: Literal["own", "pynetdicom"] = "pynetdicom"
+    max_connections: int = Field(128, ge=1)
+    max_connections_per_address: int = Field(64, ge=1)
     max_associations: int = Field(64, ge=1)
+    max_associations_per_ae: int = Field(32, ge=1)
     max_pdu_bytes: int = Field(131072, ge=4096)
     max_message_bytes: int = Field(8 * 1024**2, ge=64 * 1024)
+    memory_bytes: int = Field(128 * 1024**2, ge=1024**2)
     network_seconds: Seconds = 60
     character_set: CharacterSet = "ISO_IR 192"
     utf8: bool = True

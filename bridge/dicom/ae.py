@@ -7,6 +7,7 @@ import logging
 from bridge import log as logs
 from bridge.clock import Clock
 from bridge.config import Settings
+from bridge.dicom.acceptor import Acceptor
 from bridge.dicom.operations import Operations
 from bridge.dicom.services import AcquiringService, PerformingService, Services, WorklistService
 from bridge.dicom.stock import StockListener
@@ -23,7 +24,8 @@ class DicomServer:
         self.settings = settings.dicom
         self.operations = Operations(settings, services, clock, table)
         self.archive = self.operations.archive
-        self._listener = StockListener(settings, self.operations, clock)
+        listener: type[Acceptor] | type[StockListener] = Acceptor if self.settings.transport == "own" else StockListener
+        self._listener = listener(settings, self.operations, clock)
 
     @property
     def port(self) -> int:

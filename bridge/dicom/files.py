@@ -181,7 +181,7 @@ class Incoming:
         """Of a `NamedTemporaryFile`, the file below it."""
         return self
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         with self._noting():
             if self._file is not None:
                 self._file.write(data)
@@ -223,6 +223,26 @@ class Incoming:
 def _unlink(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
+
+
+def object_head(sop_class: str, sop_instance: str, transfer_syntax: str, writer: tuple[str, str]) -> bytes:
+    """Preamble and file meta information (PS3.10 7.1) of an object whose UIDs are UIDs; `writer` is the implementation
+    class UID and version name."""
+    meta = b"".join(
+        (
+            b"\2\0\1\0OB\0\0\2\0\0\0\0\1",
+            *(_short(tag, b"UI", value, b"\0") for tag, value in ((2, sop_class), (3, sop_instance))),
+            *(_short(tag, b"UI", value, b"\0") for tag, value in ((0x10, transfer_syntax), (0x12, writer[0]))),
+            _short(0x13, b"SH", writer[1], b" "),
+        )
+    )
+    return bytes(PREAMBLE) + b"DICM" + struct.pack("<I2sHI", 0x00000002, b"UL", 4, len(meta)) + meta
+
+
+def _short(element: int, vr: bytes, value: str, pad: bytes) -> bytes:
+    text = value.encode("ascii")
+    text += pad * (len(text) % 2)
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(text)) + text
 
 
 def data_set_offset(head: bytes) -> int:

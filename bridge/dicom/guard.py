@@ -1,39 +1,31 @@
 """Before and below the association: limits that pynetdicom does not have.
 
 Silent, dripping and lying connections end here: at most so many a peer and in all, a whole A-ASSOCIATE-RQ of sane
-length within a deadline, no PDU over the negotiated size, no message over the limit of its kind. This is the one module
-that touches names which pynetdicom does not document (3.0.4); `tests/unit/dicom/test_dicom_guard.py` holds them.
+length within a deadline, no PDU over the negotiated size, no message over the limit of its kind.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pynetdicom import dimse_messages
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from bridge.clock import Clock
-from bridge.dicom.files import Incoming
-from bridge.errors import BridgeError
+from bridge.dicom.insides import queued, receiving
+from bridge.dicom.messages import COMMAND_BYTES
+from bridge.dicom.upper import REQUEST_BYTES
 
-REQUEST_BYTES = 60_000
 REQUEST_SECONDS = 30.0
 WAITING = 64
 WAITING_PER_ADDRESS = 16
 WAITING_REQUESTS = 16
-COMMAND_BYTES = 64 * 1024
 _ASSOCIATE_RQ = 1
-_INVALID_PDU = "Evt19"
 _COMMAND, _LAST = 1, 2  # of a PDV's message control header (PS3.8 E.2)
 
 
@@ -104,73 +96,6 @@ def _whole_request(connection: Any, clock: Clock) -> bool:
     return False
 
 
-def tune(association: Any, max_pdu_bytes: int) -> None:
-    """No Nagle on our answers, no delayed acknowledgement of the peer's halves, and no PDU over the limit.
-
-    Senders write a PDU's header alone and the rest after our ACK: without QUICKACK each costs 40 ms.
-    """
-    wrapped = association.dul.socket
-    plain: socket.socket = wrapped.socket
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    limit = max(max_pdu_bytes + 6, REQUEST_BYTES)
-
-    def receive(count: int) -> bytearray:
-        if count > limit:
-            raise OSError("a PDU is longer than negotiated")
-        return _read(plain, count)
-
-    wrapped.recv = receive
-
-
-_receiving = threading.local()
-
-
-def _object_file(*arguments: Any, **options: Any) -> Any:
-    """What pynetdicom opens for an object: in a thread that `contain` has prepared our file, else its own."""
-    opener = getattr(_receiving, "opener", None)
-    return NamedTemporaryFile(*arguments, **options) if opener is None else opener()
-
-
-dimse_messages.NamedTemporaryFile = _object_file  # type: ignore[attr-defined]
-
-
-def contain(association: Any, opener: Callable[[], Incoming], tell: Callable[[str], None]) -> None:
-    """Objects come into files of `opener`, and what is no message ends the association, not the thread that receives.
-
-    pynetdicom leaves a command set without its elements and an object under a context that was never accepted to
-    whoever runs the thread: nobody. The peer would wait for ever, and so would its socket.
-    """
-    take = association.dimse.receive_primitive
-
-    def contained(primitive: Any) -> None:
-        _receiving.opener = opener
-        try:
-            take(primitive)
-        except Exception as fault:  # noqa: BLE001 - whatever a peer sent
-            tell(type(fault).__name__)
-            association.dul.event_queue.put(_INVALID_PDU)
-
-    association.dimse.receive_primitive = contained
-
-
-def _read(plain: socket.socket, count: int) -> bytearray:
-    """As `AssociationSocket.recv`: all of it, or less when the peer is gone."""
-    whole = bytearray(count)
-    view = memoryview(whole)
-    got = 0
-    quick = getattr(socket, "TCP_QUICKACK", None)
-    while got < count:
-        read = plain.recv_into(view[got:])
-        if not read:
-            break
-        got += read
-        if quick is not None:
-            plain.setsockopt(socket.IPPROTO_TCP, quick, 1)
-    view.release()
-    del whole[got:]
-    return whole
-
-
 @dataclass(slots=True)
 class _Count:
     """Bytes received over one association."""
@@ -228,39 +153,7 @@ class Meter:
         Nobody negotiates asynchronous operations with us (PS3.7 D.3.3.3), so an honest peer waits for our answers.
         """
         count = self._counts.setdefault(association, _Count())
-        queued = association.dimse.msg_queue.qsize()
-        count.waiting = (count.waiting if queued else 0) + (0 if on_disk else count.data)
+        before = queued(association)
+        count.waiting = (count.waiting if before else 0) + (0 if on_disk else count.data)
         count.command = count.data = 0
-        return count.end("too many requests wait" if queued >= WAITING_REQUESTS else "")
-
-
-def context_of(association: Any, context_id: int | None) -> str:
-    """The abstract syntax of a presentation context; '' for one that was not accepted."""
-    found = (c.abstract_syntax for c in association.accepted_contexts if c.context_id == context_id)
-    return str(next(found, ""))
-
-
-def receiving(association: Any) -> Any | None:
-    """The open file of the object that the association is receiving."""
-    return getattr(association.dimse.message, "_data_set_file", None)
-
-
-def refusal(request: Any) -> BridgeError | None:
-    """Why the object of a C-STORE request could not be written down."""
-    return getattr(request._dataset_file, "fault", None)
-
-
-def discard(association: Any) -> None:
-    """Remove the files of a sender that is gone: of the object in the middle of which it went, and of those that wait.
-
-    They are not closed: the thread that receives may still be writing what lay in its buffer.
-    """
-    unserved = [getattr(association.dimse.message, "_data_set_file", None)]
-    with contextlib.suppress(queue.Empty):
-        while True:
-            _, request = association.dimse.msg_queue.get_nowait()
-            unserved.append(getattr(request, "_dataset_file", None))
-    for file in unserved:
-        if file is not None:
-            with contextlib.suppress(OSError):
-                Path(file.name).unlink(missing_ok=True)
+        return count.end("too many requests wait" if before >= WAITING_REQUESTS else "")

@@ -35,6 +35,8 @@ class Rejection(NamedTuple):
 CALLED_UNKNOWN = Rejection(1, 1, 7)
 CALLING_UNKNOWN = Rejection(1, 1, 3)
 CONGESTION = Rejection(2, 3, 1)
+LIMIT = Rejection(2, 3, 2)
+VERSION = Rejection(1, 2, 2)
 
 
 class Policy:

@@ -14,7 +14,8 @@ from pynetdicom.pdu import P_DATA_TF
 from bridge import log as logs
 from bridge.clock import Clock
 from bridge.config import Settings
-from bridge.dicom.guard import Guarded, Meter, Server, contain, context_of, discard, receiving, tune
+from bridge.dicom.guard import Guarded, Meter, Server
+from bridge.dicom.insides import contain, context_of, discard, receiving, tune
 from bridge.dicom.operations import Operations, title_of
 from bridge.dicom.policy import VERIFICATION, Rejection
 

@@ -12,8 +12,8 @@ from pynetdicom.events import Event
 from bridge.config import Defaults, DicomPeer, Storage
 from bridge.dicom import status
 from bridge.dicom.files import Archive, Incoming
-from bridge.dicom.guard import refusal
 from bridge.dicom.header import read_header
+from bridge.dicom.insides import refusal
 from bridge.dicom.rejection import KEY_OBJECTS, read_note
 from bridge.dicom.services import AcquiringService
 from bridge.domain.identity import Issuers

@@ -16,6 +16,8 @@ from bridge.errors import StoreUnavailable
 from tests.conformance.test_rad_6_7_procedure_step import UID, final, step
 from tests.unit.dicom.support import MPPS, FakeServices, associated, serving
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 RETRIEVE = "1.2.840.10008.3.1.2.3.4"
 EXPLICIT = "1.2.840.10008.1.2.1"
 NAME, STATUS, MODALITY, END = 0x00100010, 0x00400252, 0x00080060, 0x00400250

@@ -22,6 +22,8 @@ from bridge.domain.worklist_view import Listing
 from bridge.errors import StoreBroken, StoreUnavailable
 from tests.unit.dicom.support import MWL, FakeServices, associated, entry, serving
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 IMPLICIT = "1.2.840.10008.1.2"
 
 

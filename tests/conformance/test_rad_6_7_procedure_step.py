@@ -16,6 +16,8 @@ from bridge.errors import StoreUnavailable
 from bridge.uids import is_uid
 from tests.unit.dicom.support import MPPS, FakeServices, associated, serving
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 UID = "1.2.3.7"
 
 

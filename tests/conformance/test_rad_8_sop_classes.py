@@ -11,6 +11,8 @@ from bridge.dicom.ae import DicomServer
 from bridge.dicom.classes import STORAGE
 from tests.unit.dicom.support import FakeServices, associated, image, serving
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 EXPLICIT = "1.2.840.10008.1.2.1"
 US_RETIRED, CSA, OTHER = "1.2.840.10008.5.1.4.1.1.6", "1.3.12.2.1107.5.9.1", "1.2.840.113619.4.30"
 

@@ -38,6 +38,8 @@ from tests.unit.dicom.support import (
     serving,
 )
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 EXPLICIT, JPEG, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.1.99"
 
 

@@ -16,6 +16,8 @@ from bridge.dicom.document import describe
 from tests.peers.available import need
 from tests.unit.dicom.support import FakeServices, files_under, image, part10, serving
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 @pytest.fixture
 def services() -> FakeServices:

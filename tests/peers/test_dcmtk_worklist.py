@@ -17,6 +17,8 @@ from bridge.domain.patient import PersonName
 from tests.peers.available import need
 from tests.unit.dicom.support import FakeServices, entry, image, part10, serving
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 STEP = "ScheduledProcedureStepSequence[0]."
 ENTRIES = [
     entry(step_id="S1", accession_number="A1"),

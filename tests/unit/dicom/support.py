@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import time
@@ -190,7 +191,8 @@ ISSUERS = (
 
 def settings(tmp_path: Path, **dicom: Any) -> Settings:
     known = DicomPeer(ae_title="CT1", patient_issuer="HOSP", accession_issuer="HOSP")
-    given = {"port": 0, "peer": (known,), "network_seconds": 20} | dicom
+    transport = os.environ.get("BRIDGE_TEST_TRANSPORT", "own")
+    given = {"transport": transport, "port": 0, "peer": (known,), "network_seconds": 20} | dicom
     storage, performed = given.pop("storage", Storage(min_free_bytes=0)), given.pop("performed", Performed())
     return Settings(data=tmp_path, dicom=Dicom(**given), storage=storage, performed=performed, issuer=ISSUERS)
 

@@ -15,6 +15,8 @@ from bridge.domain.patient import PersonName
 from bridge.errors import StoreUnavailable
 from tests.unit.dicom.support import ENTRY, MWL, FakeServices, FakeWorklist, associated, entry, serving
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 IMPLICIT = "1.2.840.10008.1.2"
 CHINESE = entry(step_pk=7, patient_name=PersonName("李^明"))
 OLD, NEW = (DicomPeer(ae_title="CT1", character_set="ISO_IR 100", utf8=utf8) for utf8 in (False, True))
