@@ -44,11 +44,6 @@ WORDS = {
     "limit": "more entries match than limit: refused whole, or cut to the nearest (over_limit), and answered A700",
 }
 """What each rule that hides an entry means; names in brackets are of the device's [[worklist.view]]."""
-_PATIENT = frozenset(
-    {"patient_name", "patient_id", "patient_issuer", "birth_date", "sex", "admission_id"}
-    | {"referring_physician", "requesting_physician", "performing_physician"}
-)
-"""Keys whose values say who somebody is: not printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +72,10 @@ class Asked:
     def describe(self) -> str:
         """The query in a line, without who a patient is."""
         from bridge.dicom.query import KEY_TAGS, where
+        from bridge.domain.worklist_attributes import ATTRIBUTES
 
         told = [
-            f"{where(tag)} {'...' if name in _PATIENT else printable(_text(getattr(self.keys, name)))}"
+            f"{where(tag)} {printable(_text(getattr(self.keys, name))) if ATTRIBUTES[name].public else '...'}"
             for name, tag in KEY_TAGS.items()
             if getattr(self.keys, name)
         ]
@@ -241,13 +237,15 @@ def _words(asked: Asked, entry: WorklistEntry, reason: Reason) -> str:
     if reason.rule != "key":
         return f"{reason.rule}{f' {printable(reason.found)}' if reason.found else ''}: {WORDS[reason.rule]}"
     from bridge.dicom.query import KEY_TAGS, where
+    from bridge.domain.worklist_attributes import ATTRIBUTES
 
     name = reason.found
-    if name in _PATIENT:
+    attribute = ATTRIBUTES[name]
+    if not attribute.public:
         return f"key {where(KEY_TAGS[name])} does not match"
-    key, has = _text(getattr(asked.keys, name)), _stored(entry, name)
+    key, has = _text(getattr(asked.keys, name)), attribute.text(entry, asked.settings.issuers)
     if name == "start_date":
-        key = f"{key} {asked.keys.start_time}".strip()
+        key, has = f"{key} {asked.keys.start_time}".strip(), f"{has} {entry.start_time}".strip()
     return f"key {where(KEY_TAGS[name])} {printable(key)} does not match {printable(has) or '(empty)'}"
 
 
@@ -258,18 +256,10 @@ def _as_json(asked: Asked, entry: WorklistEntry, reason: Reason) -> dict[str, st
     return {"rule": reason.rule, "found": found, "text": _words(asked, entry, reason)}
 
 
-def _stored(entry: WorklistEntry, name: str) -> str:
-    match name:
-        case "start_date":
-            return f"{entry.start_date} {entry.start_time}".strip()
-        case "station_ae_title":
-            return _text(entry.station_ae_titles)
-        case "study_instance_uids":
-            return entry.study_instance_uid
-    return _text(getattr(entry, name))
-
-
 def _text(value: Any) -> str:
+    """A key or value in a line; that of a sequence as `code=CTH scheme=99LOCAL`."""
+    if value and isinstance(value, tuple) and isinstance(value[0], tuple):
+        return " ".join(f"{name}={_text(inner)}" for name, inner in value)
     return "\\".join(value) if isinstance(value, tuple) else str(value)
 
 

@@ -3,93 +3,140 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from bridge.dicom import charset
-from bridge.dicom.fitting import fit_item, fitted
 from bridge.dicom.header import items, text
-from bridge.dicom.model import NOT_MATCHED_STEP, NOT_MATCHED_TOP, STEP, STEP_SEQUENCE, TOP, Attribute, further
+from bridge.dicom.model import (
+    CODE,
+    CODE_VALUE,
+    LONG_CODE_VALUE,
+    STEP,
+    STEP_SEQUENCE,
+    TOP,
+    URN_CODE_VALUE,
+    ZONE,
+    Row,
+    further,
+)
+from bridge.dicom.model import KEY_TAGS as KEY_TAGS
 from bridge.dicom.walk import ODD
 from bridge.domain.identity import Issuers
-from bridge.domain.worklist import WorklistEntry, WorklistKeys
+from bridge.domain.keys import ItemKey, is_universal
+from bridge.domain.patient import PersonName
+from bridge.domain.worklist import WorklistEntry, WorklistKeys, utc_offset
 from bridge.errors import BadValue
 from bridge.mapping.transliteration import NONE, Transliteration
 
 CHARACTER_SET = 0x00080005
 _DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 _TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9]|60)?)?(\.[0-9]{1,6})?")
-_MOST_KEY = {"AE": 64, "CS": 64, "SH": 64, "LO": 256, "PN": 4 * (3 * 64 + 2), "DA": 64, "TM": 64, "UI": 64 * 1024}
-"""Letters of a key by VR: four times what a value has (PS3.5 6.2), for wild cards and padding. A longer one finds
+_MIDNIGHT = re.compile(r"24(00(00(\.0+)?)?)?")
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]{1,3})?|[+-]?[0-9]+\.")
+_UID = re.compile(r"[0-9.]{1,64}")
+_SHORT = dict.fromkeys(("AE", "CS", "SH", "DA", "TM", "DS", "US"), 64)
+_MOST_KEY = {**_SHORT, "PN": 4 * (3 * 64 + 2), "UI": 64 * 1024, "UC": 1024, "UR": 1024, "UT": 1024}
+"""Letters of a key by VR: about four times what a value has (PS3.5 6.2), for wild cards and padding. A longer one finds
 nothing, and would be compared with every entry."""
-_TOP_KEYS = {
-    "patient_name": 0x00100010,
-    "patient_id": 0x00100020,
-    "sex": 0x00100040,
-    "accession_number": 0x00080050,
-    "admission_id": 0x00380010,
-    "requested_procedure_id": 0x00401001,
-    "requested_procedure_description": 0x00321060,
-    "referring_physician": 0x00080090,
-    "requesting_physician": 0x00321032,
-}
-_STEP_KEYS = {
-    "station_ae_title": 0x00400001,
-    "station_name": 0x00400010,
-    "step_location": 0x00400011,
-    "modality": 0x00080060,
-    "step_id": 0x00400009,
-    "step_description": 0x00400007,
-    "performing_physician": 0x00400006,
-    "step_status": 0x00400020,
-}
-
-
-KEY_TAGS = {
-    **_TOP_KEYS,
-    **_STEP_KEYS,
-    "patient_issuer": 0x00100021,
-    "birth_date": 0x00100030,
-    "study_instance_uids": 0x0020000D,
-    "start_date": 0x00400002,
-    "start_time": 0x00400003,
-}
-"""The tag of each key by its name in `WorklistKeys`."""
+_MOST_WORDS = 256
+"""The same of LO, and of texts of many lines."""
+_PATTERN = frozenset("*?\\")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A request as we understand it. `warn`: an optional key that we do not match by carried a value (FF01)."""
+    """A request as we understand it. `warn`: a key that we do not match by carried a value (FF01)."""
 
     keys: WorklistKeys
     warn: bool
 
 
 def read_query(request: Dataset, issuers: Issuers) -> Query:
-    """The matching keys of an identifier; `BadValue` (A900) for what cannot be understood.
+    """The matching keys of an identifier; `BadValue` (A900, `where` the tag) for what cannot be understood.
 
     Unknown and private elements, group lengths and the Query/Retrieve Level are ignored (rule 6). Text is read by the
     request's own character set; AE titles lose their padding.
     """
-    step = _step_item(request)
-    keys = WorklistKeys(
-        **{name: _key(request, tag) for name, tag in _TOP_KEYS.items()},
-        **{name: _key(step, tag) for name, tag in _STEP_KEYS.items()},
-        patient_issuer=_issuer(_key(request, 0x00100021), issuers),
-        birth_date=_dates(request, 0x00100030),
-        study_instance_uids=tuple(uid for uid in _key(request, 0x0020000D).split("\\") if uid and uid != "*"),
-        start_date=_dates(step, 0x00400002),
-        start_time=_times(step, 0x00400003),
-    )
-    warn = _carries(request, NOT_MATCHED_TOP) or _carries(step, NOT_MATCHED_STEP)
-    return Query(keys, warn)
+    reader = _Reader()
+    found = reader.keys(request, TOP) | reader.keys(_item(request, STEP_SEQUENCE), STEP)
+    found["patient_issuer"] = _issuer(found, issuers)
+    return Query(WorklistKeys(**found), reader.warn)
+
+
+class _Reader:
+    """Reads keys, and remembers whether one was passed over."""
+
+    def __init__(self) -> None:
+        self.warn = False
+
+    def keys(self, data: Dataset, rows: Mapping[int, Row]) -> dict[str, Any]:
+        """By the names of the rows."""
+        found: dict[str, Any] = {}
+        for tag in sorted(data.keys()):
+            row = rows.get(tag)
+            if row is None or not row.match:
+                continue
+            item = _item(data, tag) if row.vr == "SQ" else None
+            if not row.name or row.match == "-":
+                self.warn = self.warn or _carries(data, tag)
+            else:
+                found[row.name] = _key(data, tag, row) if item is None else self._item_key(item, row)
+        return found
+
+    def _item_key(self, item: Dataset, row: Row) -> ItemKey:
+        found = self.keys(item, row.items)
+        return tuple((name, key) for name, key in found.items() if not is_universal(key))
+
+
+class Part(NamedTuple):
+    """An attribute that an answer shall hold. `parts` are those of a sequence's items; `named`: asked for by name, not
+    with the whole item."""
+
+    tag: int
+    row: Row
+    parts: tuple[Part, ...] = ()
+    named: bool = True
+
+
+class Shape:
+    """What a request asks for, and the answers to it: read once, filled for every entry."""
+
+    def __init__(self, request: Dataset) -> None:
+        self.character_set_asked = CHARACTER_SET in request
+        self.top = tuple(_parts(request, TOP))
+        # What a site's mapping may tell on top; of sequences it knows codes alone.
+        self.further = tuple(
+            Part(tag, TOP.get(tag, Row("", "3")), _inner(request, tag, CODE))
+            for tag in sorted(request.keys())
+            if not (tag in TOP and TOP[tag].name)
+        )
+        self.step = _inner(request, STEP_SEQUENCE, STEP) if STEP_SEQUENCE in request else ()
+
+
+def _parts(asked: Dataset, rows: Mapping[int, Row]) -> list[Part]:
+    return [Part(tag, rows[tag], _inner(asked, tag, rows[tag].items)) for tag in sorted(asked.keys()) if tag in rows]
+
+
+def _inner(asked: Dataset, tag: int, rows: Mapping[int, Row]) -> tuple[Part, ...]:
+    """What an item shall hold: all of it when no item or an empty one asks (rule 3), else what that names."""
+    item = next(iter(items(asked, tag)), Dataset())
+    return tuple(_parts(item, rows)) if len(item) else _whole(rows)
+
+
+def _whole(rows: Mapping[int, Row]) -> tuple[Part, ...]:
+    return tuple(Part(tag, rows[tag], _whole(rows[tag].items), named=False) for tag in sorted(rows))
 
 
 def response(
     entry: WorklistEntry,
-    request: Dataset,
+    asked: Dataset | Shape,
     character_set: str,
     issuers: Issuers,
     *,
@@ -100,110 +147,177 @@ def response(
 
     Raises `BadValue` (code `charset.NOT_READABLE`) when a device that cannot have UTF-8 cannot be told it whole.
     """
-    answer = Dataset()
-    for tag in sorted(request.keys()):
-        if tag == STEP_SEQUENCE:
-            asked = next(iter(items(request, STEP_SEQUENCE)), Dataset())
-            answer.add_new(tag, "SQ", Sequence([_step(entry, asked, issuers)]))
-        elif tag in TOP:
-            _add(answer, tag, TOP[tag], entry, request, issuers)
-        if tag not in answer and (told := further(entry, tag)):
-            _add(answer, tag, told, entry, request, issuers)
-    charset.settle(answer, character_set, asked=CHARACTER_SET in request, utf8=utf8, table=table)
+    shape = asked if isinstance(asked, Shape) else Shape(asked)
+
+    def told(part: Part) -> Any:
+        row = part.row
+        if row.name:
+            return row.attribute.told(entry, issuers)
+        return utc_offset(entry) if part.tag == ZONE else ""
+
+    answer = _filled(shape.top, told)
+    if entry.attributes:
+        _add_further(answer, entry, shape)
+    if shape.step:
+        answer.add_new(STEP_SEQUENCE, "SQ", Sequence([_filled(shape.step, told)]))
+    charset.settle(answer, character_set, asked=shape.character_set_asked, utf8=utf8, table=table)
     return answer
 
 
-def _step(entry: WorklistEntry, asked: Dataset, issuers: Issuers) -> Dataset:
-    """The one item of (0040,0100): whole for an empty request (rule 3), else what the item names."""
-    item = Dataset()
-    for tag in sorted(asked.keys()) if len(asked) else STEP:
-        if tag in STEP:
-            _add(item, tag, STEP[tag], entry, asked, issuers)
-    return item
+def _add_further(answer: Dataset, entry: WorklistEntry, shape: Shape) -> None:
+    for part in shape.further:
+        kept = further(entry, part.tag)
+        if kept is None:
+            continue
+        vr, value = kept
+        if vr == "SQ":
+            answer.add_new(part.tag, vr, Sequence([_told_item(item, part.parts) for item in value]))
+        else:
+            answer.add_new(part.tag, vr, _written(value, vr) or None)
 
 
-def _add(
-    answer: Dataset, tag: int, attribute: Attribute, entry: WorklistEntry, request: Dataset, issuers: Issuers
-) -> None:
-    value = fitted(tag, attribute.vr, attribute.value(entry, issuers))
-    if not value and value != 0:
-        if attribute.required:
-            answer.add_new(tag, attribute.vr, None if attribute.vr != "SQ" else Sequence())
-        return
-    if attribute.vr == "SQ":
-        asked = next(iter(items(request, tag)), Dataset())
-        value = Sequence([_narrowed(fit_item(item), asked) for item in value])
-    answer.add_new(tag, attribute.vr, value)
+def _filled(parts: tuple[Part, ...], told: Callable[[Part], Any]) -> Dataset:
+    data = Dataset()
+    for part in parts:
+        tag, vr = part.tag, part.row.vr
+        value = told(part)
+        if not value:
+            if part.row.required:
+                data.add_new(tag, vr, None if vr != "SQ" else Sequence())
+        elif vr == "SQ":
+            data.add_new(tag, vr, Sequence([_told_item(item, part.parts) for item in value]))
+        else:
+            data.add_new(tag, vr, _written(value, vr))
+    return data
 
 
-def _narrowed(item: Dataset, asked: Dataset) -> Dataset:
-    if not len(asked):
-        return item
-    kept = Dataset()
-    for element in item:
-        if element.tag in asked:
-            kept.add(element)
-    return kept
+def _told_item(item: Mapping[str, Any], parts: tuple[Part, ...]) -> Dataset:
+    data = _filled(parts, lambda part: item.get(part.row.name, ""))
+    if any(part.tag == CODE_VALUE for part in parts):
+        # A code is told in that attribute of three that can hold it: who asks for one asks for a code.
+        for tag, vr, name in ((LONG_CODE_VALUE, "UC", "long_code"), (URN_CODE_VALUE, "UR", "urn_code")):
+            if name in item:
+                data.add_new(tag, vr, item[name])
+    return data
 
 
-def _step_item(request: Dataset) -> Dataset:
-    if STEP_SEQUENCE not in request:
+def _written(value: Any, vr: str) -> Any:
+    if isinstance(value, PersonName):
+        return value.dicom
+    if isinstance(value, tuple):
+        return list(value)
+    return int(value) if vr == "US" else value
+
+
+def _item(data: Dataset, tag: int) -> Dataset:
+    """The one item of a sequence key; an empty one when there is none (K.6.1.2: more than one cannot be meant)."""
+    if tag not in data:
         return Dataset()
     try:
-        element = request[STEP_SEQUENCE]
+        element = data[tag]
+        value = element.value
     except ODD:
-        raise BadValue("not a sequence", where="(0040,0100)") from None
+        raise BadValue("not a sequence", where=where(tag)) from None
     if element.VR != "SQ":
-        raise BadValue("not a sequence", where="(0040,0100)")
-    if len(element.value or ()) > 1:
-        raise BadValue("more than one item", where="(0040,0100)")
-    return next(iter(items(request, STEP_SEQUENCE)), Dataset())
+        if value:
+            raise BadValue("not a sequence", where=where(tag))
+        return Dataset()
+    if len(value or ()) > 1:
+        raise BadValue("more than one item", where=where(tag))
+    return next(iter(value or ()), Dataset())
 
 
-def _key(data: Dataset, tag: int) -> str:
-    value = text(data, tag)
-    if len(value) > _MOST_KEY[(TOP.get(tag) or STEP[tag]).vr]:
+def _key(data: Dataset, tag: int, row: Row) -> Any:
+    key = _text(data, tag)
+    if len(key) > _MOST_KEY.get(row.vr, _MOST_WORDS):
         raise BadValue("a key longer than any value", where=where(tag))
-    if "\ufffd" in value:
+    if "\ufffd" in key:
         raise BadValue("a key is not in its character set", where=where(tag))
-    return value
+    match row.vr:
+        case "DA":
+            return _range(key.replace(".", "").replace(" ", ""), _DATE, tag)  # ACR-NEMA 2.0 has dots
+        case "TM":
+            return _range(_times(key), _TIME, tag)
+        case "DS" | "US":
+            return _checked(key, _NUMBER, tag)
+        case "UI":
+            return _uids(key, tag)
+    return key
 
 
-def _issuer(key: str, issuers: Issuers) -> str:
-    return issuers.canonical(key) if key and not set("*?") & set(key) else key
+def _text(data: Dataset, tag: int) -> str:
+    """A key's text, its values joined by a backslash. Numbers as they were sent: a parser chokes on a `*` of one."""
+    raw = data.get_item(tag)
+    try:
+        if isinstance(raw, RawDataElement) and (raw.VR or "") in ("", "DS") and _is_decimal(tag):
+            return (raw.value or b"").decode("ascii").strip(" \0")
+        element = data[tag]
+        if element.VR == "SQ":
+            raise BadValue("a sequence, where a value is meant", where=where(tag))
+        value = element.value
+        if value is None:
+            return ""
+        whole = "\\".join(map(str, value)) if isinstance(value, MultiValue | list | tuple) else str(value)
+    except ODD:
+        raise BadValue("not a value of its VR", where=where(tag)) from None
+    return whole.strip(" \0\t\r\n")
 
 
-def _dates(data: Dataset, tag: int) -> str:
-    """A DA key or range without the dots of ACR-NEMA 2.0 dates; `*` asks for everything, as some devices mean it."""
-    key = _key(data, tag).replace(".", "").replace(" ", "")
-    return "" if key == "*" else _range(key, _DATE, tag)
+def _is_decimal(tag: int) -> bool:
+    return tag in TOP and TOP[tag].vr == "DS"
 
 
-def _times(data: Dataset, tag: int) -> str:
-    """A TM key or range without the colons of ACR-NEMA 2.0 times; 24:00 is the day's last second."""
-    key = _key(data, tag).replace(":", "").replace(" ", "")
-    if key == "*":
-        return ""
-    parts = ["235959" if re.fullmatch(r"24(00(00(\.0+)?)?)?", part) else part for part in key.split("-")]
-    return _range("-".join(parts), _TIME, tag)
+def _times(key: str) -> str:
+    """Without the colons of ACR-NEMA 2.0 times; 24:00 is the day's last second."""
+    parts = key.replace(":", "").replace(" ", "").split("-")
+    return "-".join("235959" if _MIDNIGHT.fullmatch(part) else part for part in parts)
 
 
 def _range(key: str, form: re.Pattern[str], tag: int) -> str:
+    """A key or range; stars ask for everything, as some devices mean it."""
+    if is_universal(key):
+        return ""
     ends = key.split("-")
-    if key and (len(ends) > 2 or not any(ends) or not all(form.fullmatch(end) for end in ends if end)):
+    if len(ends) > 2 or not any(ends) or not all(form.fullmatch(end) for end in ends if end):
         raise BadValue("not a date, time or range", where=where(tag))
     return key
 
 
-def _carries(data: Dataset, tags: frozenset[int]) -> bool:
-    return any(tag in tags and _has_value(data, tag) for tag in sorted(data.keys()))
+def _checked(key: str, form: re.Pattern[str], tag: int) -> str:
+    if is_universal(key):
+        return ""
+    if not form.fullmatch(key):
+        raise BadValue("not a number", where=where(tag))
+    return key
 
 
-def _has_value(data: Dataset, tag: int) -> bool:
+def _uids(key: str, tag: int) -> tuple[str, ...]:
+    """A list of UIDs; () when nothing or a star is among them."""
+    if is_universal(key):
+        return ()
+    uids = tuple(uid for uid in (part.strip(" \0") for part in key.split("\\")) if uid)
+    if not all(map(_UID.fullmatch, uids)):
+        raise BadValue("not a UID", where=where(tag))
+    return uids
+
+
+def _issuer(found: Mapping[str, Any], issuers: Issuers) -> str:
+    """The authority of the Patient ID under our own name; a pattern stays one."""
+    key = found.get("patient_issuer", "")
+    qualifiers = dict(found.get("patient_issuer_qualifiers", ()))
+    kind = qualifiers.get("universal_id_type", "")
+    universal = qualifiers.get("universal_id", "") if kind else ""
+    if _PATTERN & set(key + universal + kind) or not (key or universal):
+        return str(key)
+    return issuers.canonical(key, universal, kind)
+
+
+def _carries(data: Dataset, tag: int) -> bool:
+    """Whether an attribute, or any inside of it, has a value that asks for something."""
     nested = items(data, tag)
     if nested:
-        return any(_has_value(item, inner) for item in nested for inner in sorted(item.keys()))
-    return text(data, tag) not in ("", "*", "[]")
+        return any(_carries(item, inner) for item in nested for inner in sorted(item.keys()))
+    return not is_universal(text(data, tag).replace("[]", ""))
 
 
 def where(tag: int) -> str:

@@ -13,7 +13,7 @@ from bridge.dicom import status
 from bridge.dicom.charset import NOT_READABLE, chosen
 from bridge.dicom.header import read_data_set
 from bridge.dicom.notes import Notes
-from bridge.dicom.query import read_query, response
+from bridge.dicom.query import Shape, read_query, response
 from bridge.dicom.services import WorklistService
 from bridge.dicom.walk import QUERY_ELEMENTS
 from bridge.domain.identity import Issuers
@@ -49,7 +49,7 @@ class Finder:
         if identifier is None:
             raise MissingField("a C-FIND without an identifier")
         request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax), QUERY_ELEMENTS)
-        query = read_query(request, self.issuers)
+        query, shape = read_query(request, self.issuers), Shape(request)
         self.notes.asked(calling)
         character_set = chosen(peer, request)
         pending = status.PENDING_WARNING if query.warn else status.PENDING
@@ -63,7 +63,7 @@ class Finder:
                     yield status.CANCEL, None
                     return
                 try:
-                    answer = response(entry, request, character_set, self.issuers, utf8=peer.utf8, table=self.table)
+                    answer = response(entry, shape, character_set, self.issuers, utf8=peer.utf8, table=self.table)
                 except BadValue as fault:
                     if fault.code != NOT_READABLE:
                         raise

@@ -20,8 +20,8 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore
 from bridge.config import DicomPeer
 from bridge.dicom.charset import NOT_READABLE, chosen
 from bridge.dicom.header import read_data_set
-from bridge.dicom.model import STEP, STEP_SEQUENCE, TOP
-from bridge.dicom.query import KEY_TAGS, read_query, response
+from bridge.dicom.model import KEY_TAGS, STEP, STEP_SEQUENCE, TOP, Row
+from bridge.dicom.query import read_query, response
 from bridge.dicom.walk import ODD
 from bridge.domain.identity import Issuers
 from bridge.domain.worklist import WorklistEntry, WorklistKeys
@@ -52,28 +52,45 @@ def question(
 ) -> Dataset:
     """A query for every attribute of the model: the steps of a station (''= any) in a range of dates (DA).
 
-    `keys` are further ones by their keywords, and the query's own `SpecificCharacterSet`. Raises `BadValue` for one
-    that no worklist is asked by.
+    `keys` are further ones by their keywords, those of a sequence as `OtherPatientIDsSequence.PatientID`, and the
+    query's own `SpecificCharacterSet`. Raises `BadValue` for one that no worklist is asked by.
     """
-    asked = Dataset()
-    for tag, attribute in TOP.items():
-        asked.add_new(tag, attribute.vr, Sequence() if attribute.vr == "SQ" else None)
-    step = Dataset()
-    for tag, attribute in STEP.items():
-        step.add_new(tag, attribute.vr, Sequence() if attribute.vr == "SQ" else None)
+    asked, step = _everything(TOP), _everything(STEP)
     step.ScheduledStationAETitle, step.ScheduledProcedureStepStartDate = station, dates
     step.Modality = modality
-    for keyword, value in (keys or {}).items():
-        if keyword == CHARACTER_SET:
+    for path, value in (keys or {}).items():
+        if path == CHARACTER_SET:
             asked.SpecificCharacterSet = value.split("\\")
             continue
-        tag = tag_for_keyword(keyword) or 0
-        if tag not in KEY_TAGS.values():
-            raise BadValue("no key of a worklist", where=keyword)
-        item = step if tag in STEP else asked
-        item[tag].value = value
+        first, *rest = (tag_for_keyword(keyword) or 0 for keyword in path.split("."))
+        if first not in KEY_TAGS.values():
+            raise BadValue("no key of a worklist", where=path)
+        _set_key(step if first in STEP else asked, (STEP | TOP)[first], first, rest, value, path)
     asked.add_new(STEP_SEQUENCE, "SQ", Sequence([step]))
     return asked
+
+
+def _everything(rows: Mapping[int, Row]) -> Dataset:
+    """Every attribute that an answer may hold, without a value."""
+    data = Dataset()
+    for tag, row in rows.items():
+        if row.told:
+            data.add_new(tag, row.vr, Sequence() if row.vr == "SQ" else None)
+    return data
+
+
+def _set_key(data: Dataset, row: Row, tag: int, rest: list[int], value: str, path: str) -> None:
+    if (row.vr == "SQ") != bool(rest) or (rest and rest[0] not in row.items):
+        raise BadValue("no key of a worklist", where=path)
+    if not rest:
+        try:
+            data.add_new(tag, row.vr, int(value) if row.vr == "US" else value)
+        except ODD:
+            raise BadValue("not a value of this key", where=path) from None
+        return
+    if tag not in data or not data[tag].value:
+        data.add_new(tag, "SQ", Sequence([_everything(row.items)]))
+    _set_key(data[tag].value[0], row.items[rest[0]], rest[0], rest[1:], value, path)
 
 
 def keys_of(asked: Dataset, issuers: Issuers) -> WorklistKeys:

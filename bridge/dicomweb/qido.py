@@ -16,9 +16,9 @@ from bridge.dicomweb.ports import Images
 from bridge.dicomweb.status import bad
 from bridge.dicomweb.target import Kind, Target
 from bridge.domain.access import Session
+from bridge.domain.keys import name_matches, text_matches, when_matches
 from bridge.domain.patient import PersonName
 from bridge.domain.viewing import InstanceRow, SeriesRow, StudyRow
-from bridge.domain.worklist import name_matches, text_matches, when_matches
 from bridge.uids import is_uid
 
 LIMIT = 16 * 1024

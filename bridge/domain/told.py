@@ -15,6 +15,8 @@ SHORT_STRING = 16
 LONG_STRING = 64
 """LO: Patient ID and the order numbers."""
 _MARK, _CUT = "~", "..."
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
+_LINE = {**_CONTROLS, 0x5C: "/"}
 
 
 def alias(value: str) -> str:
@@ -45,3 +47,13 @@ def shortened(text: str, most: int) -> str:
     while end and unicodedata.combining(text[end]):
         end -= 1
     return text[:end].rstrip() + _CUT
+
+
+def plain(text: str) -> str:
+    """Text without what would break its encoding (PS3.5 6.2): backslashes (they part values), control characters."""
+    return text.translate(_LINE).strip() if text else ""
+
+
+def lines(text: str) -> str:
+    """Text of several lines (LT, PS3.5 6.2): a backslash is a letter there, and a line ends with CR LF."""
+    return "\r\n".join(line.translate(_CONTROLS).rstrip() for line in text.splitlines()).strip()

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import nsmallest
 
+from bridge.domain.keys import range_of, text_matches, when_matches
 from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.order import OrderStatus, StepStatus
-from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys, failing, range_of, text_matches, when_matches
+from bridge.domain.worklist import Matcher, WorklistEntry, WorklistKeys
 
 WITHDRAWN = frozenset({OrderStatus.HD, OrderStatus.CA, OrderStatus.DC})
 """Orders on hold or given up: none of their steps is shown, whatever the step says."""
@@ -123,19 +124,18 @@ def hidden(view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Stand
         yield Reason("location", ", ".join(places))
 
 
-def reasons(
-    view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Standing, spell: Spell = str
-) -> Iterator[Reason]:
-    """All that keeps a step from a device that asks by these keys, first what no query can change. None: shown."""
+def reasons(view: View, wanted: Matcher, entry: WorklistEntry, standing: Standing) -> Iterator[Reason]:
+    """All that keeps a step from a device that asks for `wanted`, first what no query can change. None: shown."""
     if standing.placeholder:
         yield Reason("placeholder")
     if standing.order_status in WITHDRAWN:
         yield Reason("order-status", standing.order_status)
     if standing.parked:
         yield Reason("parked", standing.parked)
+    keys = wanted.keys
     view = opened(view, keys)
     yield from hidden(view, keys, entry, standing)
-    for name in failing(keys, entry, spell):
+    for name in wanted.failing(entry):
         if not (name == "start_date" and _is_near_today(view, keys, entry)):
             yield Reason("key", name)
 

@@ -10,7 +10,7 @@ from itertools import islice
 from bridge.config import DicomPeer, WorklistView
 from bridge.config.worklist import ASKER
 from bridge.domain.told import is_alias
-from bridge.domain.worklist import Spell, WorklistEntry, WorklistKeys
+from bridge.domain.worklist import Matcher, Spell, Telling, WorklistEntry, WorklistKeys
 from bridge.domain.worklist_view import Listing, Reason, View, days, nearest, opened, reasons
 from bridge.errors import TooLarge
 from bridge.store import review, worklist
@@ -33,7 +33,7 @@ class WorklistDesk:
     def __init__(self, context: Context, spell: Spell = str) -> None:
         """`spell` writes a name as devices that lack its letters are told it."""
         self._context = context
-        self._spell = spell
+        self._telling = Telling(context.settings.issuers, spell)
         self._noted: set[tuple[str, str]] = set()
 
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> Listing:
@@ -42,6 +42,7 @@ class WorklistDesk:
         rules, now = self._rules(peer), self._now()
         view = opened(_view(rules, self._context, now), keys)
         low, high = days(view, keys)
+        wanted = Matcher(keys, self._telling)
         with self._context.database.read() as connection:
             steps = worklist.find_entries(
                 connection,
@@ -57,7 +58,7 @@ class WorklistDesk:
                 preferred_issuers=self._issuers(keys, peer),
                 zone=self._context.settings.site.zone,
             )
-            shown = (entry for entry, standing in steps if not any(reasons(view, keys, entry, standing, self._spell)))
+            shown = (entry for entry, standing in steps if not any(reasons(view, wanted, entry, standing)))
             if rules.over_limit == "cut":
                 return nearest(shown, rules.limit, now)
             listing = Listing(islice(shown, rules.limit + 1))
@@ -75,7 +76,8 @@ class WorklistDesk:
                 preferred_issuers=self._issuers(keys, peer),
                 zone=self._context.settings.site.zone,
             )
-        return [Explained(entry, tuple(reasons(view, keys, entry, standing, self._spell))) for entry, standing in steps]
+        wanted = Matcher(keys, self._telling)
+        return [Explained(entry, tuple(reasons(view, wanted, entry, standing))) for entry, standing in steps]
 
     def stations(self) -> list[str]:
         """Every AE title that has something to do, by name."""
@@ -180,7 +182,7 @@ def _view(rules: WorklistView, context: Context, now: datetime) -> View:
 def _exact(key: str) -> str:
     """The key for SQL when it is one plain value, else '' (the rules of the domain decide)."""
     key = key.strip()
-    return "" if "*" in key or "?" in key or is_alias(key) else key
+    return "" if set("*?\\") & set(key) or is_alias(key) else key
 
 
 def _only(values: tuple[str, ...]) -> str:

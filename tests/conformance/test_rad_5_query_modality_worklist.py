@@ -90,7 +90,7 @@ def test_a_step_each_answer_with_the_same_study(modality: Association, services:
 
 
 def test_an_unmatched_optional_key_makes_the_answers_ff01(modality: Association) -> None:
-    assert find(modality, query(PatientState="CRITICAL"))[0] == [0xFF01, 0x0000]
+    assert find(modality, query(SpecialNeeds="WHEELCHAIR"))[0] == [0xFF01, 0x0000]
 
 
 def test_two_step_items_are_refused_with_a900(modality: Association) -> None:

@@ -13,8 +13,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
+from bridge.domain.keys import name_matches, text_matches
 from bridge.domain.patient import PersonName
-from bridge.domain.worklist import name_matches, text_matches
 from tests.unit.dicom.support import MWL, FakeServices, associated, entry, serving
 
 IMPLICIT = "1.2.840.10008.1.2"

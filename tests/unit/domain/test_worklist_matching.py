@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.identity import Identifier
+from bridge.domain.keys import Kind, name_matches, text_matches, when_matches, wildcard
 from bridge.domain.patient import PersonName, folded
 from bridge.domain.told import told
-from bridge.domain.worklist import (
-    WorklistEntry,
-    WorklistKeys,
-    matches,
-    name_matches,
-    text_matches,
-    when_matches,
-    wildcard,
-)
+from bridge.domain.worklist import Telling, WorklistEntry, WorklistKeys, matches
+from bridge.domain.worklist_attributes import ATTRIBUTES
 
 NAME = PersonName("Yamada^Tarou", "山田^太郎", "やまだ^たろう")
 
@@ -178,12 +173,14 @@ def spell(name: str) -> str:
     ],
 )
 def test_a_name_is_found_as_a_device_that_lacks_its_letters_is_told_it(key: str, stored: str, found: bool) -> None:
-    assert matches(WorklistKeys(patient_name=key), entry(patient_name=PersonName(stored)), spell) is found
+    assert (
+        matches(WorklistKeys(patient_name=key), entry(patient_name=PersonName(stored)), Telling(spell=spell)) is found
+    )
 
 
 def test_each_name_is_found_either_way_in_one_query() -> None:
     shown = entry(patient_name=PersonName("Иванов^Иван"), requesting_physician=PersonName("Müller^Jürgen"))
-    assert matches(WorklistKeys(patient_name="IVANOV*", requesting_physician="MÜLLER*"), shown, spell)
+    assert matches(WorklistKeys(patient_name="IVANOV*", requesting_physician="MÜLLER*"), shown, Telling(spell=spell))
 
 
 # -- dates and times ----------------------------------------------------------------------------------------------
@@ -242,9 +239,14 @@ def test_two_ranges_are_one_interval(d1: str, d2: str, t1: str, t2: str, date: s
 
 def test_every_key_narrows_by_itself() -> None:
     """A key that is read and never compared would show every patient of the hospital."""
-    for key in fields(WorklistKeys):
-        asked = WorklistKeys(**{key.name: ("1.2.3",) if key.name == "study_instance_uids" else "20990101"})  # type: ignore[arg-type]
-        assert not matches(asked, entry()), key.name
+    for name, attribute in ATTRIBUTES.items():
+        part = next(iter(attribute.items or ()), "")
+        key: Any = {Kind.UIDS: ("1.2.3",), Kind.ITEMS: ((part, "X"),)}.get(attribute.kind, "20990101")
+        assert not matches(WorklistKeys(**{name: key}), entry()), name
+
+
+def test_every_key_has_its_attribute() -> None:
+    assert {key.name for key in fields(WorklistKeys)} == {*ATTRIBUTES, "fuzzy"}
 
 
 def test_a_station_key_takes_any_of_the_steps_stations() -> None:
