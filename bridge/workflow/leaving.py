@@ -103,14 +103,18 @@ def _named(connection: Connection, reference: ScheduledReference, shared: bool =
     """By the study that was planned, else by the one that was made, else by the accession number.
 
     A study that several share is perhaps that of one of them, and a step id is often a plain counter: there the
-    numbers of each come first.
+    numbers of each decide, and one that is not known yet is waited for.
     """
-    ways = [replace(reference, study_instance_uid=reference.original_study_uid)] if reference.original_study_uid else []
-    ways += [replace(reference, study_instance_uid="")] if shared else []
-    for way in (*ways, reference):
-        if found := _find(connection, way):
-            return found
-    return []
+    planned = reference.original_study_uid
+    if planned and (found := _find(connection, replace(reference, study_instance_uid=planned))):
+        return found
+    own = shared and (planned or reference.accession_number)
+    return _find(connection, replace(reference, study_instance_uid="") if own else reference)
+
+
+def is_group(references: Iterable[Any]) -> bool:
+    """Whether several orders are named (PS3.4 F.7.2.1), and not several steps of one."""
+    return len({(r.accession_number, r.accession_issuer, r.original_study_uid) for r in references}) > 1
 
 
 def _find(connection: Connection, reference: ScheduledReference) -> list[Any]:
@@ -233,7 +237,7 @@ def steps_of_image(
         return
     named = [replace(r, study_instance_uid=r.study_instance_uid or study_uid) for r in requests if r.scheduled_step_id]
     for reference in named or [ScheduledReference(study_uid)]:
-        yield meant(connection, reference, device, shared=len(named) > 1)
+        yield meant(connection, reference, device, shared=is_group(named))
 
 
 def _leave(device: Device, context: Context) -> str:

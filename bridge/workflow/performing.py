@@ -156,7 +156,7 @@ def follow(connection: Connection, key: int, context: Context) -> None:
     for reference in references:
         step_id = reference.step_id
         if step_id is None:
-            found = leaving.meant(connection, _read(reference), device, shared=len(references) > 1)
+            found = leaving.meant(connection, _read(reference), device, shared=leaving.is_group(references))
             doubt = doubt or found.doubt
             if found.step is None:
                 continue
