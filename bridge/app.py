@@ -12,6 +12,8 @@ from pathlib import Path
 from bridge.clock import Clock, SystemClock
 from bridge.config import Defaults, Feed, Settings
 from bridge.dicom.ae import DicomServer
+from bridge.dicom.classes import stored
+from bridge.dicom.commitment_user import CommitmentUser
 from bridge.dicom.document import bulkdata, describe
 from bridge.dicom.files import Archive
 from bridge.dicom.fitting import may_be
@@ -35,6 +37,7 @@ from bridge.web.viewer.serve import viewer_blueprint
 from bridge.workflow.acquiring import Acquiring
 from bridge.workflow.alarming import Alarming
 from bridge.workflow.attending import Attending
+from bridge.workflow.committing import Commitments, Committing
 from bridge.workflow.context import Context
 from bridge.workflow.expiring import Expiring
 from bridge.workflow.housekeeping import Housekeeping
@@ -176,6 +179,7 @@ class _DicomServices:
     worklist: WorklistDesk
     performing: PerformedSteps
     acquiring: Acquiring
+    committing: Commitments
     broken: Callable[[], None]
 
 
@@ -190,6 +194,7 @@ class DicomRole:
             WorklistDesk(process.context, table.plain),
             PerformedSteps(process.context, mappings.fate),
             Acquiring(process.context),
+            Commitments(process.context),
             lambda: process.ending.ask(STORE_BROKEN),
         )
         self._server = DicomServer(process.settings, services, process.clock, table)
@@ -299,6 +304,15 @@ class WorkerRole:
         self._deciding = Loop(
             "deciding", (acquiring.complete_due, matching.judge_due, self._publisher.publish_due), idle_seconds=0.5
         )
+        self._committing = Committing(
+            context,
+            Archive(process.settings.archive).condition,
+            CommitmentUser(process.settings.dicom),
+            stored(process.settings.storage.private_sop_classes),
+            on_free=lambda: self._reporting.wake(),
+        )
+        self._checking = Loop("checking", (self._committing.check_due,), idle_seconds=1.0)
+        self._reporting = Loop("reporting", (self._committing.report_due,), idle_seconds=1.0)
         self._describing = Loop("describing", (housekeeping.describe_due,), idle_seconds=1.0)
         self._expiring = Loop("expiring", (Expiring(context).expire_due,), idle_seconds=60.0)
         self._purging = Loop("purging", (Retention(context).purge_due,), idle_seconds=60.0)
@@ -312,6 +326,8 @@ class WorkerRole:
         self._loops = (
             self._deciding,
             self._attending,
+            self._checking,
+            self._reporting,
             self._describing,
             self._expiring,
             self._purging,
@@ -322,6 +338,7 @@ class WorkerRole:
 
     def start(self) -> dict[str, int]:
         self._publisher.take_over()
+        self._committing.take_over()
         for loop in self._loops:
             loop.start()
         self._process.ticker.every(0.5, self._deciding.wake)
@@ -330,9 +347,11 @@ class WorkerRole:
 
     def stop(self) -> None:
         self._process.ticker.stop()
+        self._committing.end()
         for loop in self._loops:
             loop.stop()
         self._publisher.close()
+        self._committing.close()
 
 
 ROLES: dict[str, Callable[[Process], Role]] = {

@@ -17,6 +17,7 @@ from bridge import __version__, log
 from bridge.cli_alarms import alarms
 from bridge.cli_audit import audit
 from bridge.cli_backup import backup, restore, verify
+from bridge.cli_commitment import commitment
 from bridge.cli_common import PlainGroup, feed_of, opened
 from bridge.cli_mappings import mappings
 from bridge.cli_messages import messages
@@ -261,7 +262,7 @@ def _add_commands() -> None:
     from bridge.sandbox.cli import sandbox
 
     looks = (messages, alarms, review, outbound, performed, publications, audit, mappings, shadow, load, worklist)
-    for command in (sandbox, *looks, verify, backup, restore):
+    for command in (sandbox, *looks, verify, backup, restore, commitment):
         main.add_command(command)
     main.add_command(rejections)
 

@@ -108,6 +108,12 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "objects-of-another-study": "a note names objects that are here in another study: those were not hidden",
         "rejected-in-part": "a part of the study was done under the wrong worklist entry: the order keeps the rest",
     },
+    "commitment-failed": {
+        "stored-file-damaged": "a device asked whether its images are safe, and of some our file is gone or damaged"
+    },
+    "commitment-undeliverable": {
+        "no-address": "a device asked whether its images are safe, and where it could be told is not known"
+    },
     "instance-differs": {"same-uid-other-bytes": "an image came again with other bytes: kept aside"},
     "message-refused": _OF_A_MESSAGE,
     "message-quarantined": {
@@ -168,6 +174,8 @@ NEXT: dict[str, tuple[str, ...]] = {
     "message-refused": (_MESSAGE, _CLOSE),
     "message-quarantined": (_MESSAGE, _CLOSE),
     "outbound-dead": ("bridge outbound retry OUTBOUND · bridge outbound drop OUTBOUND",),
+    "commitment-failed": ("bridge commitment show COMMITMENT · bridge commitment retry COMMITMENT", _CLOSE),
+    "commitment-undeliverable": ("bridge commitment drop COMMITMENT --reason TEXT (or host and port in its row)",),
     "publication-waiting": ("bridge publications list",),
     "publication-dead": ("bridge publications retry PUBLICATION", _CLOSE),
 }

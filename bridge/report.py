@@ -121,6 +121,7 @@ ALARMS = {
     "publication-old": "the EHR lacks studies",
     "publication-dead": "publications were given up",
     "disk-low": "little free disk",
+    "commitment-old": "a device does not take our word on a storage commitment",
     "performed-open": "a device has begun an exam and not ended it",
     "role-silent": "a role is not heard of",
 }

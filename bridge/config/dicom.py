@@ -58,6 +58,11 @@ class Station(Section):
     location: Annotated[str, Field(max_length=16)] = ""
 
 
+Operation = Literal["echo", "worklist", "mpps", "store", "commit", "reject"]
+Unlisted = Literal["echo", "worklist", "mpps", "store", "commit"]
+"""What an unknown device may at most: it takes nothing out of use."""
+
+
 class DicomPeer(Section):
     """What we know of a calling AE. An unlisted one may do what `dicom.unknown_peers` says.
 
@@ -65,13 +70,14 @@ class DicomPeer(Section):
 
     `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
     Whichever of the two a row leaves out is as in `[dicom]`. What it is shown of the worklist is in `worklist.py`.
+    `host`, `port`: where it listens itself, to be told what became of a storage commitment.
     """
 
     ae_title: AeTitle
     addresses: tuple[str, ...] = ()
-    may: frozenset[Literal["echo", "worklist", "mpps", "store", "reject"]] = frozenset(
-        {"echo", "worklist", "mpps", "store"}
-    )
+    may: frozenset[Operation] = frozenset({"echo", "worklist", "mpps", "store", "commit"})
+    host: str = ""
+    port: Port = 0
     character_set: CharacterSet = "ISO_IR 192"
     utf8: bool = True
     patient_issuer: str = ""
@@ -81,12 +87,22 @@ class DicomPeer(Section):
     def names_character_set(self) -> bool:
         return "character_set" in self.model_fields_set
 
+    @model_validator(mode="after")
+    def _whole_address(self) -> Self:
+        if bool(self.host) != bool(self.port):
+            raise ValueError("host and port belong together: where the device itself listens")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        return (self.host, self.port) if self.host else None
+
 
 class Dicom(Section):
     ae_title: AeTitle = "BRIDGE"
     host: str = "127.0.0.1"
     port: Port = 11112
-    unknown_peers: frozenset[Literal["echo", "worklist", "mpps", "store"]] = frozenset({"echo"})
+    unknown_peers: frozenset[Unlisted] = frozenset({"echo"})
     require_called_ae_title: bool = True
     transport: Literal["own", "pynetdicom"] = "pynetdicom"
     max_connections: int = Field(128, ge=1)

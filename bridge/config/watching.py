@@ -49,6 +49,7 @@ class Alarms(Section):
     outbound_minutes: float = Field(10, ge=0)
     publication_minutes: float = Field(30, ge=0)
     performed_hours: float = Field(24, ge=0)
+    commitment_hours: float = Field(24, ge=0)
     disk_free_bytes: int = Field(2 * 1024**3, ge=0)
     role_silent_seconds: Seconds = 30
     feed: tuple[FeedAlarms, ...] = ()

@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from bridge.domain.study import StoredFile
+from bridge.domain.study import FileCondition, StoredFile
 from bridge.errors import BadValue, BridgeError, NotReadable, StoreBroken, StoreUnavailable
 
 PREAMBLE = 128
@@ -67,7 +67,7 @@ class Archive:
         name = f"{identity[:2]}/{identity[2]}/{identity}.dcm"
         try:
             source = self._beside(temporary)
-            digest, size = _seal(source)
+            head, digest, size = _seal(source)
             folders = self._folders(name)
             source.rename(self.root / name)
             for folder in folders:
@@ -75,15 +75,35 @@ class Archive:
         except OSError as fault:
             self.remove(name)
             raise _store_error(fault) from None
-        return StoredFile(name, size, digest)
+        return StoredFile(name, size, digest, head)
 
     def intact(self, file: StoredFile) -> bool:
         """Whether a stored file is there with the size and the bytes that its row names. Reads all of it."""
-        path = self.path(file.name)
         try:
-            return path.stat().st_size == file.size and _digest(path) == file.sha256
+            with self.path(file.name).open("rb") as opened:
+                return _as_stored(opened, file)
         except (OSError, NotReadable):
             return False
+
+    def condition(self, file: StoredFile) -> FileCondition:
+        """What is on the disk of a stored file: synced first, then read past what memory still holds of it.
+
+        For whoever promises that it is safe. Raises `StoreUnavailable` when that cannot be found out now.
+        """
+        try:
+            with self.path(file.name).open("rb") as opened:
+                _let_go(opened.fileno())
+                return FileCondition.WHOLE if _as_stored(opened, file) else FileCondition.DAMAGED
+        except NotReadable:
+            return FileCondition.DAMAGED
+        except FileNotFoundError:
+            if self.incoming.is_dir():
+                return FileCondition.GONE
+            raise StoreUnavailable("the archive is not there", where="archive") from None
+        except OSError as fault:
+            if fault.errno == errno.EIO:
+                return FileCondition.DAMAGED
+            raise StoreUnavailable("the archive cannot be read", where="archive") from None
 
     def remove(self, name: str) -> None:
         """Take back a file that is not wanted. What cannot be removed now is swept at the next start."""
@@ -255,30 +275,42 @@ def data_set_offset(head: bytes) -> int:
     return int(PREAMBLE + 16 + size)
 
 
-def _seal(path: Path) -> tuple[str, int]:
-    """Zero the preamble (it may hold a program: CVE-2019-11687), hash the data set, sync; return hash and size."""
-    digest = hashlib.sha256()
+def _seal(path: Path) -> tuple[str, str, int]:
+    """Zero the preamble (it may hold a program: CVE-2019-11687), hash, sync: hashes of head and data set, and size."""
     with path.open("r+b") as file:
-        offset = data_set_offset(file.read(PREAMBLE + 16))
+        data_set_offset(file.read(PREAMBLE + 16))
         file.seek(0)
         file.write(bytes(PREAMBLE))
-        file.seek(offset)
-        while block := file.read(1 << 20):
-            digest.update(block)
+        head, data = _digests(file)
         size = file.tell()
         file.flush()
         _fsync(file.fileno())
-    return digest.hexdigest(), size
+    return head, data, size
 
 
-def _digest(path: Path) -> str:
-    """As `_seal` made it: of the data set alone."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(data_set_offset(file.read(PREAMBLE + 16)))
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _digests(file: BinaryIO) -> tuple[str, str]:
+    """sha256 of what stands before the data set, and of the data set."""
+    file.seek(0)
+    offset = data_set_offset(file.read(PREAMBLE + 16))
+    file.seek(0)
+    head, data = hashlib.sha256(file.read(offset)), hashlib.sha256()
+    while block := file.read(1 << 20):
+        data.update(block)
+    return head.hexdigest(), data.hexdigest()
+
+
+def _as_stored(opened: BinaryIO, file: StoredFile) -> bool:
+    """Raises `NotReadable`, `OSError`."""
+    if os.fstat(opened.fileno()).st_size != file.size:
+        return False
+    head, data = _digests(opened)
+    return data == file.sha256 and file.head_sha256 in ("", head)
+
+
+def _let_go(descriptor: int) -> None:
+    """So that what is read next comes from the disk: memory drops pages that are on it, once all of them are."""
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync(folder: Path) -> None:

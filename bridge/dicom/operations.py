@@ -21,7 +21,7 @@ from pynetdicom.presentation import PresentationContext
 from bridge import log as logs
 from bridge.clock import Clock
 from bridge.config import DicomPeer, Settings
-from bridge.dicom import status
+from bridge.dicom import commitment, status
 from bridge.dicom.files import Archive
 from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
@@ -81,6 +81,7 @@ class Operations:
             (evt.EVT_N_CREATE, self._create),
             (evt.EVT_N_SET, self._set),
             (evt.EVT_N_GET, self._get),
+            (evt.EVT_N_ACTION, self._act),
         ]
 
     def contexts(
@@ -139,6 +140,15 @@ class Operations:
 
         answered = self._answer("n-get", event, tell, status.step_status)
         return answered, told[0] if told else None
+
+    def _act(self, event: Event) -> tuple[Dataset | int, Dataset | None]:
+        def act(operation: _Operation) -> Dataset | int:
+            request = commitment.read_request(event)
+            operation.fields["count"] = len(request.references)
+            self.services.committing.take_request(request, operation.peer.ae_title)
+            return status.SUCCESS
+
+        return self._answer("n-action", event, act, status.action_status), None
 
     def _find(self, event: Event) -> Iterator[Answer]:
         with self._operation("c-find", event) as operation:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
 from bridge.config import DicomPeer
+from bridge.domain.commitment import CommitmentRequest
 from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.domain.study import InstanceHeader, StoredFile
 from bridge.domain.worklist import WorklistKeys
@@ -60,6 +61,12 @@ class AcquiringService(Protocol):
     def note_query(self, calling_ae: str) -> None: ...
 
 
+class CommittingService(Protocol):
+    def take_request(self, request: CommitmentRequest, calling_ae: str) -> None:
+        """Kept when this returns. Raises `StateConflict` for a Transaction UID of another list."""
+        ...
+
+
 class Services(Protocol):
     @property
     def worklist(self) -> WorklistService: ...
@@ -69,6 +76,9 @@ class Services(Protocol):
 
     @property
     def acquiring(self) -> AcquiringService: ...
+
+    @property
+    def committing(self) -> CommittingService: ...
 
     def broken(self) -> None:
         """A sync failed: stop answering and end the process (durability contract 4)."""

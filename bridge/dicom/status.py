@@ -53,6 +53,15 @@ STEP_CODES = {"duplicate": 0x0111, "missing-value": 0x0121, "bad-uid": 0x0117, "
 """Finer words of `BridgeError.code` for the performed procedure step."""
 STORE_CODES = {"rejected": 0xC771}
 """And for C-STORE: an object that was rejected before (docs/decisions/0016)."""
+ACTION: dict[type[errors.BridgeError], int] = {
+    errors.Unsupported: 0x0118,
+    errors.MissingField: 0x0114,
+    errors.BadValue: 0x0115,
+    errors.StateConflict: 0x0131,
+}
+"""What N-ACTION answers otherwise (PS3.7 10.1.4.1.10, PS3.4 J.3.2): no such class, argument missing or wrong,
+Transaction UID in use."""
+NO_SUCH_ACTION = 0x0123
 
 
 def of(error: Exception) -> Row:
@@ -89,6 +98,14 @@ def step_status(error: Exception) -> Dataset:
         answer.ErrorID = MAY_NO_LONGER_BE_UPDATED
         answer.ErrorComment = "Performed Procedure Step Object may no longer be updated"
     return answer
+
+
+def action_status(error: Exception) -> Dataset:
+    """Status of a failed N-ACTION."""
+    code = next((ACTION[kind] for kind in type(error).__mro__ if kind in ACTION), of(error).step)
+    if getattr(error, "code", "") == "no-such-action":
+        code = NO_SUCH_ACTION
+    return _with_comment(code, error)
 
 
 def attributes_ignored(places: tuple[str, ...]) -> Dataset:

@@ -68,11 +68,24 @@ class InstanceHeader:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of the archive: `name` is of our own making, relative to the archive; `size` in bytes; `sha256` hex."""
+    """A file of the archive: `name` is of our own making, relative to the archive; `size` in bytes of all of it.
+
+    `sha256` (hex) is that of the data set, `head_sha256` that of what stands before it: the same object may come again
+    under other file meta information. '' = not known, and not compared.
+    """
 
     name: str
     size: int
     sha256: str
+    head_sha256: str = ""
+
+
+class FileCondition(StrEnum):
+    """What the disk has of a stored file: DAMAGED is another size, or other bytes, than were stored."""
+
+    WHOLE = "whole"
+    DAMAGED = "damaged"
+    GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,7 @@ def add_instance(
             "file": file.name,
             "size": file.size,
             "sha256": file.sha256,
+            "head_sha256": file.head_sha256,
             "calling_ae_title": calling_ae,
             "received_at": at,
             "hidden": hidden,
@@ -268,6 +269,7 @@ def keep_aside(connection: Connection, instance_id: int, file: StoredFile, calli
             "file": file.name,
             "size": file.size,
             "sha256": file.sha256,
+            "head_sha256": file.head_sha256,
             "calling_ae_title": calling_ae,
             "received_at": at,
         },
@@ -285,13 +287,22 @@ def replace_file(connection: Connection, instance_id: int, file: StoredFile, tra
         connection,
         instance,
         instance_id,
-        {"file": file.name, "size": file.size, "transfer_syntax_uid": transfer_syntax_uid},
+        {**_place(file), "transfer_syntax_uid": transfer_syntax_uid},
     )
     connection.execute(_UNDESCRIBE, {"i": instance_id})
 
 
 def replace_aside(connection: Connection, aside_id: int, file: StoredFile) -> None:
-    change_row(connection, instance_aside, aside_id, {"file": file.name, "size": file.size})
+    change_row(connection, instance_aside, aside_id, _place(file))
+
+
+def _place(file: StoredFile) -> dict[str, Any]:
+    return {"file": file.name, "size": file.size, "head_sha256": file.head_sha256}
+
+
+def file_of(row: Any) -> StoredFile:
+    """Of a row of `instance` or `instance_aside`."""
+    return StoredFile(row.file, row.size, row.sha256, row.head_sha256)
 
 
 def count_instances(connection: Connection, study_id: int) -> int:

@@ -103,6 +103,12 @@ def families(measures: Measures) -> Iterator[Family]:
     yield from _queues(measures, now)
     yield from _reviews(measures, now)
     yield Family(
+        "bridge_commitments",
+        "Storage commitments of which the device has not taken our word, by state",
+        ("device", "state"),
+        tuple(((c.calling_ae_title, c.state), c.count) for c in facts.commitments),
+    )
+    yield Family(
         "bridge_studies",
         "Studies by state and match",
         ("state", "match"),

@@ -61,7 +61,7 @@ class Acquiring:
             known = _holder(connection, header.sop_instance_uid, file.sha256)
         if known is None:  # deleted in between
             return self.take_instance(header, file, calling_ae)
-        if intact(StoredFile(known.file, known.size, known.sha256)):
+        if intact(studies.file_of(known)):
             return False
         return self._context.database.write(lambda c: self._heal(c, known.file, header, file, calling_ae))
 

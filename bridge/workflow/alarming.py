@@ -40,6 +40,7 @@ class Kind(StrEnum):
     PUBLICATION_DEAD = "publication-dead"
     PERFORMED_OPEN = "performed-open"
     IMAGES_MISSING = "images-missing"
+    COMMITMENT_OLD = "commitment-old"
     DISK_LOW = "disk-low"
     ROLE_SILENT = "role-silent"
 
@@ -114,6 +115,7 @@ def findings(
         yield _over(Kind.OUTBOUND_OLD, queue.destination, age, settings.outbound_minutes, "min")
     yield from _publications(facts, settings)
     yield from _performed(facts, settings)
+    yield from _commitments(facts, settings)
     yield _room("archive", facts.free_bytes, settings)
     if facts.database_free_bytes is not None:
         yield _room("database", facts.database_free_bytes, settings)
@@ -182,6 +184,15 @@ def _performed(facts: Facts, settings: Alarms) -> Iterator[Finding]:
         yield _over(Kind.PERFORMED_OPEN, device, _minutes(facts.at, since) / 60, settings.performed_hours, "h")
     for device, exams in facts.images_missing.items():
         yield Finding(Kind.IMAGES_MISSING, device, exams, 1, "exams", True, False)
+
+
+def _commitments(facts: Facts, settings: Alarms) -> Iterator[Finding]:
+    """By device: one that does not hear that its images are safe may fill up, or delete them unheard."""
+    oldest: dict[str, datetime] = {}
+    for one in facts.commitments:
+        oldest[one.calling_ae_title] = min(one.oldest, oldest.get(one.calling_ae_title, one.oldest))
+    for device, since in oldest.items():
+        yield _over(Kind.COMMITMENT_OLD, device, _minutes(facts.at, since) / 60, settings.commitment_hours, "h")
 
 
 def _over(kind: Kind, subject: str, value: float, limit: float, unit: str) -> Finding:

@@ -13,8 +13,9 @@ from typing import Any
 
 from bridge.config import Settings
 from bridge.domain.performed import OpenStep
-from bridge.store import alarms, outbound, performed, review, studies
+from bridge.store import alarms, commitment, outbound, performed, review, studies
 from bridge.store.alarms import FeedFacts, Owed, Waiting
+from bridge.store.commitment import Undelivered
 from bridge.store.db import Connection
 from bridge.store.outbound import QueueState
 from bridge.workflow.attending import LISTED, MISSING
@@ -41,6 +42,7 @@ class Facts:
     database_free_bytes: int | None = None
     open_steps: tuple[OpenStep, ...] = ()
     images_missing: Mapping[str, int] = field(default_factory=dict)
+    commitments: tuple[Undelivered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def read_facts(context: Context) -> Facts:
             database_free_bytes=_database_free(settings),
             open_steps=tuple(performed.open_steps(connection)),
             images_missing=_images_missing(connection),
+            commitments=commitment.undelivered(connection),
         )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bridge.config import DicomPeer
+from bridge.domain.commitment import CommitmentResult
 from bridge.domain.identity import Identifier
 from bridge.domain.publication import OrderContent, StudyContent
 
@@ -89,3 +91,18 @@ class Describer(Protocol):
     """Reads a stored file's header and frame places; raises `NotReadable`."""
 
     def __call__(self, path: Path) -> InstanceDocument: ...
+
+
+class CommitmentReporter(Protocol):
+    """A device that is told what became of its images; its `address` is known.
+
+    Both raise `RemoteUnavailable` (no association, no answer) and `RemoteRefused` (it answers, and does not take it).
+    """
+
+    def reach(self, peer: DicomPeer) -> None:
+        """Whether it could be told now, without telling anything."""
+        ...
+
+    def report(self, peer: DicomPeer, result: CommitmentResult) -> None:
+        """It has confirmed the report when this returns."""
+        ...

@@ -7,8 +7,6 @@ A missing Patient is no failure: the EHR owns it, so the row waits with the reas
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +32,7 @@ from bridge.store import audit, outbox, patients, rejection, review, studies
 from bridge.store.db import Connection
 from bridge.store.outbox import Claim
 from bridge.workflow.context import Context
+from bridge.workflow.leasing import has_ended, this_process
 from bridge.workflow.ports import EhrPort, Reference
 from bridge.workflow.times import fhir_time
 
@@ -122,7 +121,7 @@ class Publisher:
         self._context = context
         self._on_free = on_free
         self._ehrs = ehrs
-        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._owner = this_process()
         self._settings = {e.name: e for e in context.settings.ehr}
         self._busy = dict.fromkeys(ehrs, 0)
         self._lock = threading.Lock()
@@ -132,7 +131,7 @@ class Publisher:
         """At start: free the claims of a process of this host that is gone, for nobody needs to wait for its lease."""
 
         def change(connection: Connection) -> int:
-            gone = [o for o in outbox.claim_owners(connection) if o == self._owner or _gone(o)]
+            gone = [o for o in outbox.claim_owners(connection) if o == self._owner or has_ended(o)]
             return outbox.release_claims(connection, gone, self._context.clock.now()) if gone else 0
 
         return self._context.database.write(change)
@@ -323,20 +322,6 @@ class Publisher:
 
         self._context.database.write(change)
         return f"{state} {fault.code}"
-
-
-def _gone(owner: str) -> bool:
-    """Whether the process behind `host:pid` was one of this host and has ended."""
-    host, _, pid = owner.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _delay(fault: BridgeError, attempts: int, settings: Ehr) -> float:

@@ -16,6 +16,8 @@ INSTEAD = {
     "order-parked": "it closes when the order can be placed or has ended: mend what it names, then "
     "bridge messages replay --parked --yes (order-contradicts-patient: bridge review accept ENTRY)",
     "publication-waiting": "it closes when the EHR has taken the study: bridge publications list",
+    "commitment-undeliverable": "it closes when its [[dicom.peer]] row has host and port (restart), "
+    "or by bridge commitment drop ID",
     "outbound-dead": "say what becomes of the message: bridge outbound retry ID, or bridge outbound drop ID",
 }
 """Kinds that close by themselves once their cause is gone: closed by hand they would hide it."""

@@ -17,6 +17,7 @@ from pynetdicom.association import Association
 from bridge.config import Dicom, DicomPeer, Storage
 from bridge.dicom.ae import DicomServer
 from bridge.errors import StoreUnavailable
+from bridge.workflow.committing import Commitments
 from bridge.workflow.worklist import WorklistDesk
 from tests.faults.whole_site import Services
 from tests.unit.dicom.support import MWL, associated
@@ -37,7 +38,7 @@ def house(tmp_path: Path) -> House:
 
 @pytest.fixture
 def scanner(house: House) -> Iterator[Association]:
-    services = Services(WorklistDesk(house.context), house.performing, house.acquiring)
+    services = Services(WorklistDesk(house.context), house.performing, house.acquiring, Commitments(house.context))
     server = DicomServer(house.settings, services, house.clock)
     server.start()
     try:

@@ -34,6 +34,7 @@ from bridge.uids import new_uid
 from bridge.web.factory import create_public_app
 from bridge.web.ports import Deps
 from bridge.workflow.acquiring import Acquiring
+from bridge.workflow.committing import Commitments
 from bridge.workflow.launching import LaunchDesk
 from bridge.workflow.matching import Matching
 from bridge.workflow.performing import PerformedSteps
@@ -53,6 +54,7 @@ class Services:
     worklist: WorklistDesk
     performing: PerformedSteps
     acquiring: Acquiring
+    committing: Commitments
 
     def broken(self) -> None:
         raise AssertionError("the store broke")
@@ -73,7 +75,8 @@ class WholeSite(FeedSite):
         self._peers, self._fhir_base, self._smart = peers, fhir_base, smart
         super().__init__(folder, **feed)
         acquiring = Acquiring(self.context)
-        services = Services(WorklistDesk(self.context), PerformedSteps(self.context, self.mappings.fate), acquiring)
+        performing = PerformedSteps(self.context, self.mappings.fate)
+        services = Services(WorklistDesk(self.context), performing, acquiring, Commitments(self.context))
         self.dicom = DicomServer(self.settings, services, self.clock, self.mappings.transliteration)
         self.dicom.start()
         self._acquiring, self._matching = acquiring, Matching(self.context)

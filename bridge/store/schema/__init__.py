@@ -6,6 +6,7 @@ row that something derived (an encoded answer, a publication) is keyed by.
 
 from __future__ import annotations
 
+from bridge.store.schema.archive import commitment
 from bridge.store.schema.base import BigId, metadata
 from bridge.store.schema.launching import hand_over, launch_link, launch_pending, launch_session, launch_study
 from bridge.store.schema.messages import message, outbound_message
@@ -32,6 +33,7 @@ __all__ = [
     "alarm",
     "appointment",
     "audit",
+    "commitment",
     "hand_over",
     "imaging_order",
     "instance",

@@ -71,6 +71,7 @@ instance = Table(
     Column("file", String, nullable=False, unique=True),  # what removes one row's file never takes another's
     Column("size", BigInteger, nullable=False),
     Column("sha256", String, nullable=False),
+    text_column("head_sha256"),
     Column("calling_ae_title", String, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     text_column("hidden"),  # why it is shown to nobody (domain/rejection.py)
@@ -85,6 +86,7 @@ instance_aside = Table(
     Column("file", String, nullable=False, unique=True),
     Column("size", BigInteger, nullable=False),
     Column("sha256", String, nullable=False),
+    text_column("head_sha256"),
     Column("calling_ae_title", String, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
 )

@@ -23,6 +23,7 @@ from bridge.clock import SystemClock
 from bridge.config import Dicom, DicomPeer, IssuerSetting, Performed, Settings, Storage
 from bridge.dicom.ae import DicomServer
 from bridge.domain.coding import Code
+from bridge.domain.commitment import CommitmentRequest
 from bridge.domain.identity import Identifier
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import PerformedStatus, PerformedStep
@@ -173,10 +174,24 @@ class FakeAcquiring:
 
 
 @dataclass
+class FakeCommitting:
+    requests: dict[str, CommitmentRequest] = field(default_factory=dict)
+    fault: Exception | None = None
+
+    def take_request(self, request: CommitmentRequest, calling_ae: str) -> None:
+        if self.fault:
+            raise self.fault
+        known = self.requests.setdefault(request.transaction_uid, request)
+        if known != request:
+            raise StateConflict("in use for another list")
+
+
+@dataclass
 class FakeServices:
     worklist: FakeWorklist = field(default_factory=FakeWorklist)
     performing: FakePerforming = field(default_factory=FakePerforming)
     acquiring: FakeAcquiring = field(default_factory=FakeAcquiring)
+    committing: FakeCommitting = field(default_factory=FakeCommitting)
     was_broken: bool = False
 
     def broken(self) -> None:

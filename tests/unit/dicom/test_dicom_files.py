@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from bridge.dicom import files
 from bridge.dicom.files import Archive
+from bridge.domain.study import FileCondition
 from bridge.errors import BadValue, NotReadable, StoreBroken, StoreUnavailable
 from tests.unit.dicom.support import image, part10
 
@@ -148,3 +150,67 @@ def test_a_file_that_is_gone_is_not_intact(archive: Archive) -> None:
     stored = archive.commit(_temporary(archive))
     archive.remove(stored.name)
     assert not archive.intact(stored)
+
+
+# -- what the disk has of it ----------------------------------------------------------------------------------------
+
+
+def test_a_file_as_it_was_stored_is_whole(archive: Archive) -> None:
+    assert archive.condition(archive.commit(_temporary(archive))) is FileCondition.WHOLE
+
+
+@pytest.mark.parametrize("at", [0, 130, 200, -1], ids=["preamble", "DICM", "file meta", "pixels"])
+def test_one_other_bit_anywhere_is_damage(archive: Archive, at: int) -> None:
+    stored = archive.commit(_temporary(archive))
+    path = archive.path(stored.name)
+    whole = bytearray(path.read_bytes())
+    whole[at] ^= 1
+    path.write_bytes(whole)
+    assert archive.condition(stored) is FileCondition.DAMAGED
+
+
+def test_a_file_that_is_not_there_is_gone(archive: Archive) -> None:
+    stored = archive.commit(_temporary(archive))
+    archive.path(stored.name).unlink()
+    assert archive.condition(stored) is FileCondition.GONE
+
+
+def test_when_the_whole_archive_is_not_there_nothing_is_said_of_a_file(archive: Archive) -> None:
+    stored = archive.commit(_temporary(archive))
+    archive.root.rename(archive.root.with_name("unmounted"))
+    with pytest.raises(StoreUnavailable):
+        archive.condition(stored)
+
+
+@pytest.mark.parametrize(("fault", "found"), [(errno.EIO, FileCondition.DAMAGED), (errno.EACCES, None)])
+def test_a_disk_that_cannot_read_it_has_lost_it_and_one_that_may_not_says_nothing(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, fault: int, found: FileCondition | None
+) -> None:
+    stored = archive.commit(_temporary(archive))
+
+    def refused(_: int) -> None:
+        raise OSError(fault, "refused")
+
+    monkeypatch.setattr(os, "fsync", refused)
+    if found:
+        assert archive.condition(stored) is found
+    else:
+        with pytest.raises(StoreUnavailable):
+            archive.condition(stored)
+
+
+def test_it_is_synced_and_let_go_of_before_it_is_read(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What memory holds of a file says nothing of the disk."""
+    stored = archive.commit(_temporary(archive))
+    done: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("synced"))
+    monkeypatch.setattr(os, "posix_fadvise", lambda *_: done.append("let go"))
+    digests = files._digests
+
+    def read(file: Any) -> tuple[str, str]:
+        done.append("read")
+        return digests(file)
+
+    monkeypatch.setattr(files, "_digests", read)
+    assert archive.condition(stored) is FileCondition.WHOLE
+    assert done == ["synced", "let go", "read"]

@@ -72,6 +72,27 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_subject", "audit", ["subject"], unique=False)
     op.create_table(
+        "commitment",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("calling_ae_title", sa.String(), nullable=False),
+        sa.Column("transaction_uid", sa.String(), nullable=False),
+        sa.Column("instances", bridge.store.types.Json(), nullable=False),
+        sa.Column("failures", bridge.store.types.Json(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("asked_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("checked_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("delivered_at", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_attempt_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lease_owner", sa.String(), nullable=True),
+        sa.Column("lease_until", bridge.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("last_answer", sa.String(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("calling_ae_title", "transaction_uid", name="uq_commitment"),
+    )
+    op.create_index("ix_commitment_due", "commitment", ["state", "next_attempt_at"], unique=False)
+    op.create_table(
         "launch_pending",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("state_hash", sa.String(), nullable=False),
@@ -475,6 +496,7 @@ def upgrade() -> None:
         sa.Column("file", sa.String(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("head_sha256", sa.String(), server_default="", nullable=False),
         sa.Column("calling_ae_title", sa.String(), nullable=False),
         sa.Column("received_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("hidden", sa.String(), server_default="", nullable=False),
@@ -618,6 +640,7 @@ def upgrade() -> None:
         sa.Column("file", sa.String(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("head_sha256", sa.String(), server_default="", nullable=False),
         sa.Column("calling_ae_title", sa.String(), nullable=False),
         sa.Column("received_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(

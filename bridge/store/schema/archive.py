@@ -1,0 +1,33 @@
+"""What we promise of what is stored (Storage Commitment)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, Integer, String, Table, UniqueConstraint
+
+from bridge.store.schema.base import metadata, row_id, text_column
+from bridge.store.types import Json, UtcDateTime
+
+# What a device asked to be safe, kept before it is told that it was asked. The list is one value: it comes whole, is
+# checked whole and told whole, and a thousand rows would hold everybody else's turn up.
+commitment = Table(
+    "commitment",
+    metadata,
+    row_id(),
+    Column("calling_ae_title", String, nullable=False),
+    Column("transaction_uid", String, nullable=False),
+    Column("instances", Json, nullable=False),  # [SOP Class UID, SOP Instance UID], each instance once
+    Column("failures", Json, nullable=False),  # Failure Reason by SOP Instance UID, as of checked_at
+    Column("state", String, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("checked_at", UtcDateTime),
+    Column("delivered_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),  # of the lease: who was overtaken changes nothing
+    Column("lease_owner", String),
+    Column("lease_until", UtcDateTime),
+    text_column("last_answer"),
+    # A device that repeats its request has lost our answer: it is the same request.
+    UniqueConstraint("calling_ae_title", "transaction_uid", name="uq_commitment"),
+    Index("ix_commitment_due", "state", "next_attempt_at"),
+)
