@@ -104,6 +104,8 @@ class Sender:
 class FeedSite:
     """The feed `ris` with settings of the test's own, upon what the folder holds."""
 
+    intake: type[Intake] = Intake
+
     def __init__(self, folder: Path, **feed: Any) -> None:
         self.feed = Feed(name="ris", port=0, **feed)
         self.settings = self.make_settings(folder, hl7=Hl7(feed=(self.feed,)))
@@ -113,7 +115,7 @@ class FeedSite:
         self.clock = ManualClock(NOON)
         self.context = Context(self.database, self.settings, self.clock)
         self.mappings = app.load_mappings(self.settings, self.feed)
-        self.receiver = FeedReceiver(self.feed, self.mappings, Intake(self.context), SystemClock())
+        self.receiver = FeedReceiver(self.feed, self.mappings, self.intake(self.context), SystemClock())
         self.receiver.listener.start()
         self._senders: list[Sender] = []
 
