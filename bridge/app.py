@@ -48,6 +48,7 @@ from bridge.workflow.measuring import read_measures, room
 from bridge.workflow.performing import PerformedSteps
 from bridge.workflow.publishing import Publisher
 from bridge.workflow.retention import Retention
+from bridge.workflow.retiring import Retiring
 from bridge.workflow.viewing import Viewing
 from bridge.workflow.worklist import WorklistDesk
 
@@ -316,6 +317,8 @@ class WorkerRole:
         self._describing = Loop("describing", (housekeeping.describe_due,), idle_seconds=1.0)
         self._expiring = Loop("expiring", (Expiring(context).expire_due,), idle_seconds=60.0)
         self._purging = Loop("purging", (Retention(context).purge_due,), idle_seconds=60.0)
+        retiring = Retiring(context, Archive(process.settings.archive).remove)
+        self._retiring = Loop("retiring", (retiring.retire_due,), idle_seconds=60.0)
         self._checkpoints = Loop("checkpoints", (_nothing_done(housekeeping.checkpoint),), idle_seconds=1.0)
         alarming = Alarming(context, tuple(ROLES))
         self._watching = Loop(
@@ -331,6 +334,7 @@ class WorkerRole:
             self._describing,
             self._expiring,
             self._purging,
+            self._retiring,
             self._checkpoints,
             self._watching,
             self._beat,

@@ -26,7 +26,7 @@ from bridge.cli_performed import performed
 from bridge.cli_publications import publications
 from bridge.cli_review import review
 from bridge.cli_shadow import load, shadow
-from bridge.cli_storage import rejections
+from bridge.cli_storage import hold, rejections, retention, unhold
 from bridge.cli_worklist import worklist
 from bridge.clock import SystemClock
 from bridge.config import Settings
@@ -264,7 +264,8 @@ def _add_commands() -> None:
     looks = (messages, alarms, review, outbound, performed, publications, audit, mappings, shadow, load, worklist)
     for command in (sandbox, *looks, verify, backup, restore, commitment):
         main.add_command(command)
-    main.add_command(rejections)
+    for command in (rejections, retention, hold, unhold):
+        main.add_command(command)
 
 
 _add_commands()

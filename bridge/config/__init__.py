@@ -31,6 +31,7 @@ from bridge.config.fhir import Ehr
 from bridge.config.filling import Filling
 from bridge.config.hl7 import Destination, Feed, Hl7, Sender
 from bridge.config.performed import Performed
+from bridge.config.retention import Retention, RetentionRule
 from bridge.config.site import DatabaseSettings, Defaults, IssuerSetting, Log, Patients, Site
 from bridge.config.watching import Alarms, Day, FeedAlarms, Hours, MetricsSetting
 from bridge.config.web import Launch, LinkIssuer, SmartIssuer, Viewer, Web
@@ -66,6 +67,8 @@ __all__ = [
     "Patients",
     "Performed",
     "Port",
+    "Retention",
+    "RetentionRule",
     "Seconds",
     "Section",
     "Sender",
@@ -102,6 +105,7 @@ class Settings(Section):
     performed: Performed = Performed()
     storage: Storage = Storage()
     studies: Studies = Studies()
+    retention: Retention = Retention()
     ehr: tuple[Ehr, ...] = ()
     launch: Launch = Launch()
     web: Web = Web()

@@ -13,6 +13,8 @@ from bridge.domain.rejection import RejectionNote
 class StudyState(StrEnum):
     RECEIVING = "receiving"
     COMPLETE = "complete"
+    RETIRED = "retired"
+    """All of it was deleted by rule. Its row stays: what an EHR holds of it is known by that."""
 
 
 class MatchState(StrEnum):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from bridge.domain.matching import Rule
 from bridge.domain.performed import ScheduledReference
 from bridge.domain.rejection import REFUSED, Hidden, RejectionNote, strongest
 from bridge.domain.study import InstanceHeader, MatchState
@@ -68,7 +69,9 @@ def came_again(connection: Connection, known: Any, header: InstanceHeader, ae: s
 
 def _show_again(connection: Connection, instance_id: int, uid: str, study_uid: str, context: Context) -> None:
     left = [Hidden(one.title) for one in rejection.standing(connection, uid) if one.study_instance_uid == study_uid]
-    rejection.hide(connection, instance_id, strongest(title for title in left if _hides(title, context)))
+    hidden = strongest(title for title in left if _hides(title, context))
+    note = Hidden.NOTE if rejection.is_known(connection, uid) else Hidden.NO
+    rejection.hide(connection, instance_id, hidden or note)
 
 
 def note_came(connection: Connection, header: InstanceHeader, ae: str, context: Context) -> None:
@@ -133,11 +136,14 @@ def _off_the_order(connection: Connection, study: Any, context: Context) -> None
         review.open_review(connection, NOTE, subject, "rejected-in-part", at, left)
         return
     review.close_review(connection, (NOTE,), subject, at, "bridge", "all of it is rejected")
-    steps = _steps_done_by(connection, study, at)
     live = links.live_links(connection, study.id)
+    by_person = {link.procedure_id for link in live if link.rule == Rule.PERSON}
+    # Whom a person gave it to was not chosen by the device: that exam was done, and corrected copies will come.
+    steps = [step for step in _steps_done_by(connection, study, at) if step.procedure_pk not in by_person]
+    live = [link for link in live if link.procedure_id not in by_person]
     for link in live:
         links.end_link(connection, link.id, at, "bridge", WRONG_ENTRY)
-    if live:
+    if live and not by_person:
         studies.judged(connection, study.id, MatchState.UNMATCHED)
         publishing.withdraw(connection, study.id, context)
     for step in steps:

@@ -15,6 +15,7 @@ from bridge.domain.study import MatchState
 from bridge.errors import StateConflict
 from bridge.store import launches, rejection, studies, viewing
 from bridge.workflow import rejecting
+from bridge.workflow.matching import Matching
 from bridge.workflow.publishing import gather
 from tests.unit.workflow.house import House, made, order
 
@@ -352,6 +353,15 @@ def test_an_order_that_was_told_as_completed_is_in_sight_of_a_person(build: Call
     by_images(house)
     reject(house, Hidden.WORKLIST, "1.5")
     assert house.reviews() == {("performed-conflict", "told-and-rejected")}
+
+
+def test_the_exam_that_a_person_gave_the_study_to_stays_done(house: House) -> None:
+    by_mpps(house)
+    house.order(order(placer="P2", accession="A2", uid="1.2.4"))
+    Matching(house.context).link(house.study().id, house.order_row("P2").id, "cli:anna")
+    reject(house, Hidden.WORKLIST, "1.5")
+    assert (house.status_of_step("P1"), house.status_of_step("P2")) == ("SCHEDULED", "COMPLETED")
+    assert (len(house.links()), published(house)) == (1, ("entered-in-error", 0))
 
 
 def test_safety_leaves_the_step_as_it_was_done(house: House) -> None:
