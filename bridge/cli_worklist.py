@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +91,7 @@ def _query_options(command: Any) -> Any:
             click.option("--station", help="Station asked for ('' = any).  [default: its own title]"),
             click.option("--modality", default="", help="Modality asked for.  [default: any]"),
             click.option("-k", "--key", "keys", multiple=True, metavar="KEYWORD=VALUE", help="Any other key."),
+            click.option("--fuzzy", is_flag=True, help="As a device that has negotiated fuzzy matching of names."),
             click.option("--json", "as_json", is_flag=True),
         ]
     ):
@@ -171,6 +172,7 @@ def _asking(
     station: str | None,
     modality: str,
     keys: tuple[str, ...],
+    fuzzy: bool,
 ) -> Iterator[tuple[WorklistDesk, Asked]]:
     """The desk that answers, and the query of the device. Raises `BadValue` as the worklist would refuse it (A900)."""
     from bridge import app
@@ -192,7 +194,8 @@ def _asking(
     )
     table = app.load_mappings(settings).transliteration
     peer = settings.dicom.peer_of(title)
-    asked = Asked(settings, peer, identifier, keys_of(identifier, settings.issuers), table)
+    understood = replace(keys_of(identifier, settings.issuers), fuzzy=fuzzy)
+    asked = Asked(settings, peer, identifier, understood, table)
     with opened(settings) as database:
         yield WorklistDesk(Context(database, settings, clock), table.plain), asked
 

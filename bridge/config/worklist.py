@@ -38,6 +38,7 @@ class WorklistView(Section):
     keep_minutes: int = Field(0, ge=0, le=24 * 60)
     leave: Literal["first-image", "completion", "age"] = "first-image"
     fuzzy: Literal["never", "negotiated", "always"] = "negotiated"
+    issuer_of_key: Literal["told", "own", "any"] = "told"
 
     @field_validator("peers")
     @classmethod

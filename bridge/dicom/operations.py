@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext
@@ -21,7 +22,7 @@ from pynetdicom.presentation import PresentationContext
 from bridge import log as logs
 from bridge.clock import Clock
 from bridge.config import DicomPeer, Settings
-from bridge.dicom import commitment, status
+from bridge.dicom import commitment, negotiation, status
 from bridge.dicom.files import Archive
 from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
@@ -54,6 +55,7 @@ class Operations:
 
     def __init__(self, settings: Settings, services: Services, clock: Clock, table: Transliteration = NONE) -> None:
         self.settings = settings.dicom
+        self._worklist = settings.worklist
         self.services = services
         self.clock = clock
         self.archive = Archive(settings.archive)
@@ -75,6 +77,7 @@ class Operations:
     def handlers(self) -> list[tuple[evt.EventType, Callable[[Event], Any]]]:
         """One for each request that may come."""
         return [
+            (evt.EVT_SOP_EXTENDED, self._extended),
             (evt.EVT_C_ECHO, self._echo),
             (evt.EVT_C_FIND, self._find),
             (evt.EVT_C_STORE, self._store),
@@ -101,6 +104,11 @@ class Operations:
 
     def close(self) -> None:
         self._notes.close(NOTE_SECONDS)
+
+    def _extended(self, event: Event) -> dict[UID, bytes]:
+        requestor = event.assoc.requestor
+        view = self._worklist.view_of(title_of(requestor.ae_title))
+        return negotiation.answer(requestor.sop_class_extended, fuzzy=view.fuzzy != "never")
 
     def _echo(self, event: Event) -> Dataset | int:
         with self._operation("c-echo", event) as operation:
@@ -155,7 +163,9 @@ class Operations:
             operation.status, count = status.SUCCESS, 0
             try:
                 self._allow(operation)
-                for answer, identifier in self._finder.answers(event, operation.peer, operation.peer.ae_title):
+                peer = operation.peer
+                fuzzy = negotiation.is_fuzzy(event.assoc.acceptor.sop_class_extended)
+                for answer, identifier in self._finder.answers(event, peer, peer.ae_title, fuzzy=fuzzy):
                     operation.fields["count"] = count = count + (identifier is not None)
                     if identifier is None:
                         operation.status = _code(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from pydicom.dataset import Dataset
@@ -39,10 +40,10 @@ class Finder:
         self.issuers = issuers
         self.table = table
 
-    def answers(self, event: Event, peer: DicomPeer, calling: str) -> Iterator[Answer]:
+    def answers(self, event: Event, peer: DicomPeer, calling: str, *, fuzzy: bool = False) -> Iterator[Answer]:
         """FF00 (FF01 when an optional key was not matched by) for each step, FE00 when cancelled.
 
-        Raises what went wrong: the caller turns it into a status.
+        `fuzzy`: agreed on for the association. Raises what went wrong: the caller turns it into a status.
         """
         asked: Any = event.request
         identifier = asked.Identifier
@@ -50,6 +51,7 @@ class Finder:
             raise MissingField("a C-FIND without an identifier")
         request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax), QUERY_ELEMENTS)
         query, shape = read_query(request, self.issuers), Shape(request)
+        keys = replace(query.keys, fuzzy=fuzzy)
         self.notes.asked(calling)
         character_set = chosen(peer, request)
         pending = status.PENDING_WARNING if query.warn else status.PENDING
@@ -57,7 +59,7 @@ class Finder:
         shown: set[int] = set()
         unnamed: set[str] = set()
         try:
-            listing = self.worklist.find(query.keys, peer)
+            listing = self.worklist.find(keys, peer)
             for entry in listing:
                 if event.is_cancelled:
                     yield status.CANCEL, None

@@ -117,6 +117,7 @@ _IDENTIFIERS = Prepared(
     .where(patient_identifier.c.patient_id == bindparam("p"))
     .order_by(
         patient_identifier.c.retired,
+        case((and_(bindparam("number") != "", patient_identifier.c.value == bindparam("number")), 0), else_=1),
         case(
             (and_(bindparam("first") != "", patient_identifier.c.issuer == bindparam("first")), 0),
             (patient_identifier.c.type.in_([literal("MR"), literal("PI")]), 1),
@@ -290,10 +291,13 @@ def add_identifiers(
     return all(new)
 
 
-def identifiers_of(connection: Connection, patient_id: int, first: str = "") -> tuple[Identifier, ...]:
-    """The patient's own identifiers, the one that the world is told first: that of the authority `first`, then MR and
-    PI, then as they came. Those that merges retired are last."""
-    return tuple(Identifier(*row) for row in connection.execute(_IDENTIFIERS, {"p": patient_id, "first": first}))
+def identifiers_of(
+    connection: Connection, patient_id: int, first: str = "", number: str = ""
+) -> tuple[Identifier, ...]:
+    """The patient's own identifiers, the one that the world is told first: that which is `number`, that of the
+    authority `first`, then MR and PI, then as they came. Those that merges retired are last."""
+    wanted = {"p": patient_id, "first": first, "number": number}
+    return tuple(Identifier(*row) for row in connection.execute(_IDENTIFIERS, wanted))
 
 
 def merge_patients(connection: Connection, prior: int, survivor: int, at: datetime) -> None:

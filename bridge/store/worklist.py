@@ -168,13 +168,14 @@ def find_entries(
     study_instance_uid: str = "",
     patient_id: str = "",
     preferred_issuers: tuple[str, ...] = (),
+    number: str = "",
     zone: tzinfo | None = None,
 ) -> Iterator[tuple[WorklistEntry, Standing]]:
     """Visible steps in order of start, each with what else decides about it. '' is universal; every value given is an
     exact one.
 
-    The Patient ID told is of the first of `preferred_issuers` that has given the patient a number, else any. `zone` is
-    whose clocks the dates and times are of.
+    The Patient ID told is `number` where it is one of the patient's own, else of the first of `preferred_issuers` that
+    has given the patient one, else any. `zone` is whose clocks the dates and times are of.
     """
     rows = connection.execute(
         _ENTRIES,
@@ -191,7 +192,7 @@ def find_entries(
         },
     )
     for row in rows:
-        yield _step_of(connection, row, preferred_issuers, zone)
+        yield _step_of(connection, row, preferred_issuers, number, zone)
 
 
 def steps_of_accession(
@@ -199,28 +200,31 @@ def steps_of_accession(
     accession_number: str,
     *,
     preferred_issuers: tuple[str, ...] = (),
+    number: str = "",
     zone: tzinfo | None = None,
 ) -> list[tuple[WorklistEntry, Standing]]:
     """Every step of the orders of an accession number (as sent, or as scanners are told it), also the hidden ones."""
     rows = connection.execute(_OF_ACCESSION, {"a": accession_number})
-    return [_step_of(connection, row, preferred_issuers, zone) for row in rows]
+    return [_step_of(connection, row, preferred_issuers, number, zone) for row in rows]
 
 
 def _step_of(
-    connection: Connection, row: Any, preferred_issuers: tuple[str, ...], zone: tzinfo | None
+    connection: Connection, row: Any, preferred_issuers: tuple[str, ...], number: str, zone: tzinfo | None
 ) -> tuple[WorklistEntry, Standing]:
-    identifiers = _identifiers(connection, row.patient_pk, preferred_issuers)
+    identifiers = _identifiers(connection, row.patient_pk, preferred_issuers, number)
     stations = tuple(connection.execute(_STATIONS, {"s": row.id}).scalars())
     missed = bool(row.no_show) and row.no_show == row.start_date + row.start_time
     standing = Standing(row.order_status, bool(row.placeholder), row.parked, row.ended_at, missed)
     return _entry(row, identifiers, stations, zone), standing
 
 
-def _identifiers(connection: Connection, patient: int, preferred: tuple[str, ...]) -> tuple[Identifier, ...]:
+def _identifiers(
+    connection: Connection, patient: int, preferred: tuple[str, ...], number: str
+) -> tuple[Identifier, ...]:
     found: tuple[Identifier, ...] = ()
     for issuer in preferred or ("",):
-        found = identifiers_of(connection, patient, issuer)
-        if not found or found[0].issuer == issuer:
+        found = identifiers_of(connection, patient, issuer, number)
+        if not found or found[0].issuer == issuer or found[0].value == number:
             break
     return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from bridge.config import DicomPeer, WorklistView
 from bridge.config.worklist import ASKER
+from bridge.domain.keys import is_universal
 from bridge.domain.told import is_alias
 from bridge.domain.worklist import Matcher, Spell, Telling, WorklistEntry, WorklistKeys
 from bridge.domain.worklist_view import Listing, Reason, View, days, nearest, opened, reasons
@@ -40,6 +41,7 @@ class WorklistDesk:
         """The entries that the device is shown, in order of start; over the limit of its view the nearest, and marked
         so, where the view says "cut". Raises `TooLarge` over any other limit, `StoreUnavailable`."""
         rules, now = self._rules(peer), self._now()
+        keys = self._meant(keys, peer, rules)
         view = opened(_view(rules, self._context, now), keys)
         low, high = days(view, keys)
         wanted = Matcher(keys, self._telling)
@@ -56,6 +58,7 @@ class WorklistDesk:
                 study_instance_uid=keys.study_instance_uids[0] if len(keys.study_instance_uids) == 1 else "",
                 patient_id=_exact(keys.patient_id),
                 preferred_issuers=self._issuers(keys, peer),
+                number=_number(keys, rules),
                 zone=self._context.settings.site.zone,
             )
             shown = (entry for entry, standing in steps if not any(reasons(view, wanted, entry, standing)))
@@ -68,12 +71,14 @@ class WorklistDesk:
 
     def explain(self, accession_number: str, keys: WorklistKeys, peer: DicomPeer) -> list[Explained]:
         """Each step of an accession number, with all that hides it from a device that asks by these keys."""
-        view = _view(self._rules(peer), self._context, self._now())
+        rules = self._rules(peer)
+        keys, view = self._meant(keys, peer, rules), _view(rules, self._context, self._now())
         with self._context.database.read() as connection:
             steps = worklist.steps_of_accession(
                 connection,
                 accession_number,
                 preferred_issuers=self._issuers(keys, peer),
+                number=_number(keys, rules),
                 zone=self._context.settings.site.zone,
             )
         wanted = Matcher(keys, self._telling)
@@ -144,6 +149,12 @@ class WorklistDesk:
         self._context.database.write(write)
         self._noted |= {(title, issuer) for issuer in others}
 
+    def _meant(self, keys: WorklistKeys, peer: DicomPeer, rules: WorklistView) -> WorklistKeys:
+        """The keys as the site's rules understand them: whose number a Patient ID is, how names are compared."""
+        fuzzy = rules.fuzzy == "always" or (keys.fuzzy and rules.fuzzy == "negotiated")
+        own = self._authority(peer) if rules.issuer_of_key == "own" and _names_no_issuer(keys) else ""
+        return replace(keys, fuzzy=fuzzy, patient_issuer=own or keys.patient_issuer)
+
     def _authority(self, peer: DicomPeer) -> str:
         """Whose numbers the device means when it names no authority ('' = not known)."""
         settings = self._context.settings
@@ -177,6 +188,16 @@ def _view(rules: WorklistView, context: Context, now: datetime) -> View:
         kept_since=now - timedelta(minutes=rules.keep_minutes) if rules.keep_minutes else None,
         missed=moment(-settings.no_show_hours) if settings.no_show_hours else "",
     )
+
+
+def _names_no_issuer(keys: WorklistKeys) -> bool:
+    named = is_universal(keys.patient_issuer) and is_universal(keys.patient_issuer_qualifiers)
+    return named and not is_universal(keys.patient_id)
+
+
+def _number(keys: WorklistKeys, rules: WorklistView) -> str:
+    """The number to be told as the Patient ID, if it is one of the patient's; '' = the site's choice."""
+    return _exact(keys.patient_id) if rules.issuer_of_key == "any" and _names_no_issuer(keys) else ""
 
 
 def _exact(key: str) -> str:

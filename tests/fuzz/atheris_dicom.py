@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["bridge.dicom", "bridge.domain"], exclu
     from bridge.dicom.walk import syntax_of, walk
     from bridge.dicom.worklist import Finder
 
-from bridge.config import Defaults, DicomPeer
+from bridge.config import Defaults, DicomPeer, Performed
 from bridge.domain.identity import Issuers
 from bridge.errors import BridgeError
 from tests.unit.dicom.support import MPPS, FakeServices, encoded, entry, image, part10
@@ -58,7 +58,7 @@ class Quiet(Notes):
 
 SERVICES.worklist.entries = ODD_ONES
 FINDER = Finder(SERVICES.worklist, Quiet(), ISSUERS)
-STEPS = Steps(SERVICES.performing, Defaults(), ISSUERS)
+STEPS = Steps(SERVICES.performing, Defaults(), ISSUERS, Performed())
 
 
 class _Bytes(bytes):

@@ -20,7 +20,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from bridge.clock import SystemClock
-from bridge.config import Dicom, DicomPeer, IssuerSetting, Performed, Settings, Storage
+from bridge.config import Dicom, DicomPeer, IssuerSetting, Performed, Settings, Storage, Worklist
 from bridge.dicom.ae import DicomServer
 from bridge.domain.coding import Code
 from bridge.domain.commitment import CommitmentRequest
@@ -209,7 +209,15 @@ def settings(tmp_path: Path, **dicom: Any) -> Settings:
     transport = os.environ.get("BRIDGE_TEST_TRANSPORT", "own")
     given = {"transport": transport, "port": 0, "peer": (known,), "network_seconds": 20} | dicom
     storage, performed = given.pop("storage", Storage(min_free_bytes=0)), given.pop("performed", Performed())
-    return Settings(data=tmp_path, dicom=Dicom(**given), storage=storage, performed=performed, issuer=ISSUERS)
+    worklist = given.pop("worklist", Worklist())
+    return Settings(
+        data=tmp_path,
+        dicom=Dicom(**given),
+        storage=storage,
+        performed=performed,
+        worklist=worklist,
+        issuer=ISSUERS,
+    )
 
 
 @contextmanager
