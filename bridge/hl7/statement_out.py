@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -13,20 +13,10 @@ from bridge.domain.identity import Identifier, Issuers
 from bridge.domain.patient import PersonName
 from bridge.hl7.message import Message
 from bridge.hl7.write import CONTROL, FORMS, SEX, STATUS, write_telling
+from bridge.markdown import code, table
 from bridge.workflow.notifying import UNASKED, Telling, ToldProcedure
 
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def code(text: str) -> str:
-    """As Markdown writes a word of a program."""
-    return f"`{text}`"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table; a bar in a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
 def lines_out() -> list[str]:
