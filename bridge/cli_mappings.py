@@ -105,15 +105,18 @@ def diff_(context: click.Context, overlay: Path, since: timedelta, feed: str, as
 
 
 @mappings.command("statement")
+@click.argument("standard", type=click.Choice(["hl7", "dicom"]), default="hl7")
 @click.pass_context
-def statement_(context: click.Context) -> None:
-    """Print the HL7 conformance statement of the site's mappings (without an overlay: docs/conformance-hl7.md)."""
+def statement_(context: click.Context, standard: str) -> None:
+    """Print the conformance statement of the site's settings and mappings (as shipped: docs/conformance-*.md)."""
     from bridge import app
-    from bridge.hl7.statement import statement
+    from bridge.dicom.statement import statement as dicom
+    from bridge.hl7.statement import statement as hl7
 
     config = context.find_root().obj.config
     settings = Settings.load(config) if config.exists() else Settings()
-    click.echo(statement(app.load_mappings(settings)), nl=False)
+    found = app.load_mappings(settings)
+    click.echo(hl7(found) if standard == "hl7" else dicom(settings, found), nl=False)
 
 
 def _changes(raw: bytes, feed: Feed, current: Mappings, new: Mappings) -> tuple[tuple[Change, ...], Explanation | None]:
