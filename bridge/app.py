@@ -45,6 +45,7 @@ from bridge.workflow.intake import Intake
 from bridge.workflow.launching import LaunchDesk
 from bridge.workflow.matching import Matching
 from bridge.workflow.measuring import read_measures, room
+from bridge.workflow.noticing import Notices, Noticing
 from bridge.workflow.performing import PerformedSteps
 from bridge.workflow.publishing import Publisher
 from bridge.workflow.retention import Retention
@@ -181,6 +182,7 @@ class _DicomServices:
     performing: PerformedSteps
     acquiring: Acquiring
     committing: Commitments
+    noticing: Notices
     broken: Callable[[], None]
 
 
@@ -196,6 +198,7 @@ class DicomRole:
             PerformedSteps(process.context, mappings.fate),
             Acquiring(process.context),
             Commitments(process.context),
+            Notices(process.context),
             lambda: process.ending.ask(STORE_BROKEN),
         )
         self._server = DicomServer(process.settings, services, process.clock, table)
@@ -303,7 +306,9 @@ class WorkerRole:
             on_free=lambda: self._deciding.wake(),
         )
         self._deciding = Loop(
-            "deciding", (acquiring.complete_due, matching.judge_due, self._publisher.publish_due), idle_seconds=0.5
+            "deciding",
+            (Noticing(context).apply_due, acquiring.complete_due, matching.judge_due, self._publisher.publish_due),
+            idle_seconds=0.5,
         )
         self._committing = Committing(
             context,

@@ -108,6 +108,10 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "objects-of-another-study": "a note names objects that are here in another study: those were not hidden",
         "rejected-in-part": "a part of the study was done under the wrong worklist entry: the order keeps the rest",
     },
+    "images-unavailable": {
+        "archive-has-none": "the archive says it has no image of it any more: taken out of the record and the viewer",
+        "archive-lacks-some": "the archive says that some of its images can be had no more: it is shown as it is here",
+    },
     "commitment-failed": {
         "stored-file-damaged": "a device asked whether its images are safe, and of some our file is gone or damaged"
     },
@@ -174,6 +178,7 @@ NEXT: dict[str, tuple[str, ...]] = {
     "message-refused": (_MESSAGE, _CLOSE),
     "message-quarantined": (_MESSAGE, _CLOSE),
     "outbound-dead": ("bridge outbound retry OUTBOUND · bridge outbound drop OUTBOUND",),
+    "images-unavailable": (_LINK, _CLOSE),
     "commitment-failed": ("bridge commitment show COMMITMENT · bridge commitment retry COMMITMENT", _CLOSE),
     "commitment-undeliverable": ("bridge commitment drop COMMITMENT --reason TEXT (or host and port in its row)",),
     "publication-waiting": ("bridge publications list",),

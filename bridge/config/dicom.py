@@ -58,9 +58,9 @@ class Station(Section):
     location: Annotated[str, Field(max_length=16)] = ""
 
 
-Operation = Literal["echo", "worklist", "mpps", "store", "commit", "reject"]
+Operation = Literal["echo", "worklist", "mpps", "store", "commit", "reject", "ian"]
 Unlisted = Literal["echo", "worklist", "mpps", "store", "commit"]
-"""What an unknown device may at most: it takes nothing out of use."""
+"""What an unknown device may at most: it takes nothing out of use, and says nothing of what others have."""
 
 
 class DicomPeer(Section):

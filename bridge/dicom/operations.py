@@ -22,11 +22,11 @@ from pynetdicom.presentation import PresentationContext
 from bridge import log as logs
 from bridge.clock import Clock
 from bridge.config import DicomPeer, Settings
-from bridge.dicom import commitment, negotiation, status
+from bridge.dicom import availability, commitment, negotiation, status
 from bridge.dicom.files import Archive
 from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
-from bridge.dicom.policy import CONGESTION, Policy, Rejection, in_place
+from bridge.dicom.policy import AVAILABILITY, CONGESTION, Policy, Rejection, in_place
 from bridge.dicom.services import Services
 from bridge.dicom.storage import Receiver
 from bridge.dicom.worklist import Answer, Finder
@@ -124,12 +124,20 @@ class Operations:
     def _create(self, event: Event) -> tuple[Dataset | int, Dataset | None]:
         given: list[Dataset] = []
 
+        def notice(operation: _Operation) -> Dataset | int:
+            read = availability.read_notice(event)
+            operation.fields["count"] = len(read.notice.instances)
+            self.services.noticing.take_notice(read.notice, operation.peer.ae_title)
+            given.extend([read.given] if read.given is not None else [])
+            return read.status
+
         def create(operation: _Operation) -> Dataset | int:
             answer = self._steps.create(event, operation.peer)
             given.extend(answer.attributes)
             return answer.status
 
-        answered = self._answer("n-create", event, create, status.step_status)
+        work = notice if str(event.context.abstract_syntax) == AVAILABILITY else create
+        answered = self._answer("n-create", event, work, status.step_status)
         return answered, given[0] if given else None
 
     def _set(self, event: Event) -> tuple[Dataset | int, Dataset | None]:

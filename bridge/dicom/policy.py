@@ -19,7 +19,9 @@ WORKLIST = "1.2.840.10008.5.1.4.31"
 MPPS = "1.2.840.10008.3.1.2.3.3"
 MPPS_RETRIEVE = "1.2.840.10008.3.1.2.3.4"
 COMMITMENT = "1.2.840.10008.1.20.1"
+AVAILABILITY = "1.2.840.10008.5.1.4.33"
 _OPERATION = {VERIFICATION: "echo", WORKLIST: "worklist", MPPS: "mpps", MPPS_RETRIEVE: "mpps", COMMITMENT: "commit"}
+_OPERATION |= {AVAILABILITY: "ian"}
 _OPERATION |= dict.fromkeys(STORAGE, "store")
 # Little endian first: some old devices offer big endian before it and mean neither.
 _MESSAGE_SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]

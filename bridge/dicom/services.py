@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
 from bridge.config import DicomPeer
+from bridge.domain.availability import AvailabilityNotice
 from bridge.domain.commitment import CommitmentRequest
 from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.domain.study import InstanceHeader, StoredFile
@@ -67,6 +68,12 @@ class CommittingService(Protocol):
         ...
 
 
+class NoticingService(Protocol):
+    def take_notice(self, notice: AvailabilityNotice, calling_ae: str) -> None:
+        """Kept when this returns. Raises `StateConflict(code="duplicate")` for a known UID."""
+        ...
+
+
 class Services(Protocol):
     @property
     def worklist(self) -> WorklistService: ...
@@ -79,6 +86,9 @@ class Services(Protocol):
 
     @property
     def committing(self) -> CommittingService: ...
+
+    @property
+    def noticing(self) -> NoticingService: ...
 
     def broken(self) -> None:
         """A sync failed: stop answering and end the process (durability contract 4)."""

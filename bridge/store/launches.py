@@ -58,6 +58,7 @@ _SESSION_STUDIES = Prepared(
         launch_study.c.session_id == bindparam("i"),
         study_link.c.ended_at.is_(None),
         study.c.match_state == MatchState.MATCHED,
+        ~study.c.unavailable,
         imaging_order.c.patient_id == bindparam("p"),
     )
     .distinct()
@@ -71,6 +72,7 @@ _STUDIES_OF_PATIENT = Prepared(
         imaging_order.c.patient_id == bindparam("p"),
         study_link.c.ended_at.is_(None),
         study.c.match_state == MatchState.MATCHED,
+        ~study.c.unavailable,
         # Of which all was rejected: there is nothing to open.
         exists().where(
             series.c.study_id == study.c.id, instance.c.series_id == series.c.id, instance.c.hidden == Hidden.NO

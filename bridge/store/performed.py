@@ -7,17 +7,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, insert, or_, select, update
 
+from bridge.domain.availability import PRESENT
 from bridge.domain.performed import Fate, OpenStep, PerformedStatus, PerformedStep, ScheduledReference
 from bridge.domain.rejection import Hidden
 from bridge.store import orders, review
 from bridge.store.change import change_row
-from bridge.store.connection import Connection, Prepared
+from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import (
     instance,
     performed_instance,
     performed_procedure_step,
     performed_reference,
     rejected_instance,
+    remote_instance,
     scheduled_procedure_step,
     series,
     study,
@@ -62,14 +64,15 @@ _INSTANCES_DELETE = Prepared(delete(performed_instance).where(performed_instance
 
 def is_here(sop_instance_uid: ColumnElement[str]) -> ColumnElement[bool]:
     """Whether an instance counts as here, for "the images that a device lists are all here": stored, and be it hidden,
-    or rejected before it came.
-
-    The one place to say of another kind of knowledge (kept elsewhere) that it is as good.
+    or rejected before it came, or kept by another archive that says so.
     """
     return or_(
         exists().where(instance.c.sop_instance_uid == sop_instance_uid),
         exists().where(
             rejected_instance.c.sop_instance_uid == sop_instance_uid, rejected_instance.c.lifted_at.is_(None)
+        ),
+        exists().where(
+            remote_instance.c.sop_instance_uid == sop_instance_uid, one_of(remote_instance.c.availability, PRESENT)
         ),
     )
 

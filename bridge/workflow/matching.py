@@ -179,9 +179,16 @@ class Matching:
             subject=f"study:{study_id}",
             details={"order": order_id},
         )
-        review.close_review(connection, (*REVIEWS, "study-conflict"), f"study:{study_id}", at, by, "linked by a person")
+        review.close_review(
+            connection,
+            (*REVIEWS, "study-conflict", "images-unavailable"),
+            f"study:{study_id}",
+            at,
+            by,
+            "linked by a person",
+        )
         # They have seen whose images these are: only what comes after is news.
-        studies.change_study(connection, study_id, {"conflicting": False})
+        studies.change_study(connection, study_id, {"conflicting": False, "unavailable": False})
         studies.new_version(connection, study_id)
         self._settle(connection, study_id, MatchState.MATCHED)
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from bridge.config import Ehr
 from bridge.domain.identity import Identifier
@@ -96,9 +97,16 @@ def gather(connection: Connection, study_id: int, context: Context) -> tuple[Stu
         modalities=tuple(dict.fromkeys(s.modality for s in series if s.modality)),
         series=series,
         orders=orders,
-        status="available" if series else withdrawn_status(rejection.hidden_of_study(connection, study_id)),
+        status=_status(connection, row, bool(series)),
     )
     return content, MatchState(row.match_state)
+
+
+def _status(connection: Connection, row: Any, shown: bool) -> str:
+    """Of an ImagingStudy of a study that is matched. What an archive has no more is no error of the record's."""
+    if not shown:
+        return withdrawn_status(rejection.hidden_of_study(connection, row.id))
+    return "cancelled" if row.unavailable else "available"
 
 
 def _accessions(orders: tuple[OrderContent, ...]) -> tuple[Identifier, ...]:
@@ -197,7 +205,7 @@ class Publisher:
             known_endpoint = outbox.remote_id(connection, claim.connection, "endpoint")
         known = Reference("ImagingStudy", claim.remote_id, claim.remote_version) if claim.remote_id else None
         endpoint = Reference("Endpoint", known_endpoint) if known_endpoint else None
-        if state is not MatchState.MATCHED or not content.series:
+        if state is not MatchState.MATCHED or content.status != "available":
             withdrawn = ehr.withdraw_imaging_study(
                 content.study_instance_uid,
                 endpoint=endpoint,

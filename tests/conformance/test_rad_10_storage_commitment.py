@@ -51,6 +51,7 @@ def asked(**changes: Any) -> Dataset:
     return data
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_request_is_taken_with_its_whole_list(tmp_path: Path, services: FakeServices) -> None:
     assert act(tmp_path, services, asked()) == 0x0000
     assert services.committing.requests["1.2.9"].references == ((CT, "1.2.1"), (CT, "1.2.2"))
@@ -61,6 +62,7 @@ def test_an_item_that_comes_twice_is_one(tmp_path: Path, services: FakeServices)
     assert services.committing.requests["1.2.9"].references == ((CT, "1.2.1"),)
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize(("data", "more", "status"), [
     (asked(), {"action": 2}, 0x0123),
     (asked(), {"instance": "1.2.840.10008.1.20.1.2"}, 0x0112),
@@ -81,6 +83,7 @@ def test_what_cannot_be_done_is_refused(
     assert services.committing.requests == {}
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_list_beyond_reason_is_0213(
     tmp_path: Path, services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
@@ -107,6 +110,7 @@ def test_two_devices_may_use_one_transaction_uid(tmp_path: Path) -> None:
         assert site.ask("1.2.9", [(CT, "1.2.1")]) == site.ask("1.2.9", [(CT, "1.2.2")], title="MR1") == 0x0000
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_peer_that_may_not_is_given_no_context(tmp_path: Path, services: FakeServices) -> None:
     viewer = DicomPeer(ae_title="CT1", may=frozenset({"echo", "store"}))
     contexts = (COMMITMENT, ExplicitVRLittleEndian), (OTHERS, "1.2.840.10008.1.2")
@@ -114,6 +118,7 @@ def test_a_peer_that_may_not_is_given_no_context(tmp_path: Path, services: FakeS
         assert [str(context.abstract_syntax) for context in device.accepted_contexts] == [OTHERS]
 
 
+@pytest.mark.usefixtures("transport")
 def test_it_is_not_asked_under_the_context_of_something_else(tmp_path: Path, services: FakeServices) -> None:
     with serving(tmp_path, services) as server, associated(server, (MPPS, ExplicitVRLittleEndian)) as device:
         answer, _ = device.send_n_action(asked(), 1, COMMITMENT, WELL_KNOWN, meta_uid=MPPS)

@@ -26,6 +26,7 @@ from bridge.store.db import Database
 from bridge.workflow.acquiring import Acquiring
 from bridge.workflow.committing import Commitments, Committing, Condition
 from bridge.workflow.context import Context
+from bridge.workflow.noticing import Notices
 from bridge.workflow.performing import PerformedSteps
 from bridge.workflow.worklist import WorklistDesk
 from tests.unit.dicom.support import CT, associated, image
@@ -41,6 +42,7 @@ class Services:
     performing: PerformedSteps
     acquiring: Acquiring
     committing: Commitments
+    noticing: Notices
 
     def broken(self) -> None:
         raise AssertionError("the store broke")
@@ -69,6 +71,7 @@ class ArchiveSite:
             PerformedSteps(self.context),
             Acquiring(self.context),
             Commitments(self.context),
+            Notices(self.context),
         )
         self.dicom = DicomServer(self.settings, services, SystemClock())
         self.dicom.start()

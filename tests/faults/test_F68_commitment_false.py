@@ -11,6 +11,7 @@ import pytest
 from bridge.domain.study import FileCondition
 from tests.faults.archive_site import ArchiveSite, Asked, archive_site, scanner
 from tests.peers.commitment import Modality, ask, modality
+from tests.results import Record
 from tests.unit.dicom.support import CT
 
 Damage = Callable[[Path, random.Random], None]
@@ -66,13 +67,16 @@ def told(site: ArchiveSite, device: Modality, instances: Asked) -> tuple[set[tup
     return {(c, i) for c, i in report["committed"]}, {i: reason for _, i, reason in report["failed"]}
 
 
-def test_F68_of_what_is_damaged_nothing_is_called_committed(tmp_path: Path, device: Modality, full: bool) -> None:
+def test_F68_of_what_is_damaged_nothing_is_called_committed(
+    tmp_path: Path, device: Modality, full: bool, record: Record
+) -> None:
     with archive_site(tmp_path, scanner(device.port)) as site:
         stored = site.store(2000 if full else 100)
         done = damage(site, stored)
         absent = [(CT, f"1.2.99.{number}") for number in range(len(stored) // 20)]
         committed, failed = told(site, device, [*stored, *absent])
     false = {one: done.get(one, "absent") for one in committed if one in done or one in absent}
+    record("F68", f"called committed of {len(done) + len(absent)} damaged or absent objects", len(false), 0)
     assert false == {}
     assert committed == set(stored) - done.keys(), "whole objects are committed"
     assert failed.keys() == {uid for _, uid in (*done, *absent)}

@@ -15,6 +15,7 @@ from bridge.store import commitment
 from bridge.workflow import leasing
 from tests.faults.archive_site import ArchiveSite, Asked, archive_site, scanner
 from tests.peers.commitment import Modality, ask, free_port, modality
+from tests.results import Record
 
 TITLES = ("CT1", "CT2", "MR1", "US1")
 HOURS_2 = 2 * 3600
@@ -55,7 +56,7 @@ def die_in_a_report(site: ArchiveSite) -> None:
     assert claim is not None
 
 
-def test_F69_what_two_hours_and_a_restart_held_up_is_delivered(tmp_path: Path, full: bool) -> None:
+def test_F69_what_two_hours_and_a_restart_held_up_is_delivered(tmp_path: Path, full: bool, record: Record) -> None:
     ports = {title: free_port() for title in TITLES}
     peers = [scanner(port, title) for title, port in ports.items()]
     with archive_site(tmp_path, *peers) as site:
@@ -69,6 +70,8 @@ def test_F69_what_two_hours_and_a_restart_held_up_is_delivered(tmp_path: Path, f
         with at(ports) as devices:
             away(site, 1800)
             reports = [(one["transaction"], title) for title, d in devices.items() for one in d.reports]
+        late = len(set(asked.items()) - set(reports))
+        record("F69", f"undelivered of {len(asked)} reports, device away 2 h, restart", late, 0)
         assert sorted(reports) == sorted(asked.items()), "each once, to the device that asked"
         assert set(site.states()) == {"delivered"}
 

@@ -18,6 +18,7 @@ from bridge.config import Dicom, DicomPeer, Storage
 from bridge.dicom.ae import DicomServer
 from bridge.errors import StoreUnavailable
 from bridge.workflow.committing import Commitments
+from bridge.workflow.noticing import Notices
 from bridge.workflow.worklist import WorklistDesk
 from tests.faults.whole_site import Services
 from tests.unit.dicom.support import MWL, associated
@@ -38,7 +39,13 @@ def house(tmp_path: Path) -> House:
 
 @pytest.fixture
 def scanner(house: House) -> Iterator[Association]:
-    services = Services(WorklistDesk(house.context), house.performing, house.acquiring, Commitments(house.context))
+    services = Services(
+        WorklistDesk(house.context),
+        house.performing,
+        house.acquiring,
+        Commitments(house.context),
+        Notices(house.context),
+    )
     server = DicomServer(house.settings, services, house.clock)
     server.start()
     try:

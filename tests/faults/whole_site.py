@@ -37,6 +37,7 @@ from bridge.workflow.acquiring import Acquiring
 from bridge.workflow.committing import Commitments
 from bridge.workflow.launching import LaunchDesk
 from bridge.workflow.matching import Matching
+from bridge.workflow.noticing import Notices
 from bridge.workflow.performing import PerformedSteps
 from bridge.workflow.publishing import Publisher
 from bridge.workflow.worklist import WorklistDesk
@@ -55,6 +56,7 @@ class Services:
     performing: PerformedSteps
     acquiring: Acquiring
     committing: Commitments
+    noticing: Notices
 
     def broken(self) -> None:
         raise AssertionError("the store broke")
@@ -76,7 +78,9 @@ class WholeSite(FeedSite):
         super().__init__(folder, **feed)
         acquiring = Acquiring(self.context)
         performing = PerformedSteps(self.context, self.mappings.fate)
-        services = Services(WorklistDesk(self.context), performing, acquiring, Commitments(self.context))
+        services = Services(
+            WorklistDesk(self.context), performing, acquiring, Commitments(self.context), Notices(self.context)
+        )
         self.dicom = DicomServer(self.settings, services, self.clock, self.mappings.transliteration)
         self.dicom.start()
         self._acquiring, self._matching = acquiring, Matching(self.context)

@@ -6,7 +6,7 @@ row that something derived (an encoded answer, a publication) is keyed by.
 
 from __future__ import annotations
 
-from bridge.store.schema.archive import commitment
+from bridge.store.schema.archive import availability_notice, commitment, remote_instance
 from bridge.store.schema.base import BigId, metadata
 from bridge.store.schema.launching import hand_over, launch_link, launch_pending, launch_session, launch_study
 from bridge.store.schema.messages import message, outbound_message
@@ -33,6 +33,7 @@ __all__ = [
     "alarm",
     "appointment",
     "audit",
+    "availability_notice",
     "commitment",
     "hand_over",
     "imaging_order",
@@ -57,6 +58,7 @@ __all__ = [
     "publication",
     "rejected_instance",
     "rejection",
+    "remote_instance",
     "remote_resource",
     "report",
     "requested_procedure",

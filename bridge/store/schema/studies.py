@@ -35,6 +35,7 @@ study = Table(
     text_column("description"),
     text_column("referring_physician"),
     Column("conflicting", Boolean, nullable=False, server_default=text("false")),  # instances disagree on the patient
+    Column("unavailable", Boolean, nullable=False, server_default=text("false")),  # the archive has nothing of it left
     Index("ix_study_accession", "accession_number", "accession_issuer"),
     Index("ix_study_state", "state", "match_state"),
 )

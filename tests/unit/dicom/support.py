@@ -22,6 +22,7 @@ from pynetdicom.association import Association
 from bridge.clock import SystemClock
 from bridge.config import Dicom, DicomPeer, IssuerSetting, Performed, Settings, Storage, Worklist
 from bridge.dicom.ae import DicomServer
+from bridge.domain.availability import AvailabilityNotice
 from bridge.domain.coding import Code
 from bridge.domain.commitment import CommitmentRequest
 from bridge.domain.identity import Identifier
@@ -187,11 +188,22 @@ class FakeCommitting:
 
 
 @dataclass
+class FakeNoticing:
+    notices: list[AvailabilityNotice] = field(default_factory=list)
+
+    def take_notice(self, notice: AvailabilityNotice, calling_ae: str) -> None:
+        if notice.sop_instance_uid in {one.sop_instance_uid for one in self.notices}:
+            raise StateConflict("known", code="duplicate")
+        self.notices.append(notice)
+
+
+@dataclass
 class FakeServices:
     worklist: FakeWorklist = field(default_factory=FakeWorklist)
     performing: FakePerforming = field(default_factory=FakePerforming)
     acquiring: FakeAcquiring = field(default_factory=FakeAcquiring)
     committing: FakeCommitting = field(default_factory=FakeCommitting)
+    noticing: FakeNoticing = field(default_factory=FakeNoticing)
     was_broken: bool = False
 
     def broken(self) -> None:

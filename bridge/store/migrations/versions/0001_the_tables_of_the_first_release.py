@@ -72,6 +72,42 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_subject", "audit", ["subject"], unique=False)
     op.create_table(
+        "availability_notice",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("sop_instance_uid", sa.String(), nullable=False),
+        sa.Column("calling_ae_title", sa.String(), nullable=False),
+        sa.Column("study_instance_uid", sa.String(), nullable=False),
+        sa.Column("instances", bridge.store.types.Json(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("applied", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("received_at", bridge.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("sop_instance_uid"),
+    )
+    op.create_table(
+        "remote_instance",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("sop_instance_uid", sa.String(), nullable=False),
+        sa.Column("calling_ae_title", sa.String(), nullable=False),
+        sa.Column("study_instance_uid", sa.String(), nullable=False),
+        sa.Column("series_instance_uid", sa.String(), nullable=False),
+        sa.Column("sop_class_uid", sa.String(), nullable=False),
+        sa.Column("availability", sa.String(), nullable=False),
+        sa.Column("retrieve_ae_title", sa.String(), nullable=False),
+        sa.Column("location", sa.String(), server_default="", nullable=False),
+        sa.Column("notice_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["notice_id"],
+            ["availability_notice.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("sop_instance_uid", "calling_ae_title", name="uq_remote_instance"),
+    )
+    op.create_index(op.f("ix_remote_instance_notice_id"), "remote_instance", ["notice_id"], unique=False)
+    op.create_index(
+        op.f("ix_remote_instance_study_instance_uid"), "remote_instance", ["study_instance_uid"], unique=False
+    )
+    op.create_table(
         "commitment",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("calling_ae_title", sa.String(), nullable=False),
@@ -280,6 +316,7 @@ def upgrade() -> None:
         sa.Column("description", sa.String(), server_default="", nullable=False),
         sa.Column("referring_physician", sa.String(), server_default="", nullable=False),
         sa.Column("conflicting", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("unavailable", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("study_instance_uid"),
     )
