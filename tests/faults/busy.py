@@ -125,14 +125,19 @@ class Busy(Load):
             assert until(lambda: not self._unanswered and not self._acts, seconds), "the senders could not go on"
 
 
-def note_publications(site: Site, ledger: Ledger, studies: list[str], seconds: float = 60) -> None:
-    """Wait until nothing is owed to the EHR, and write down what it holds of each study."""
+def wait_published(site: Site, seconds: float = 60) -> None:
+    """Until every study is judged and nothing is owed to the EHR."""
     owed = "SELECT count(*) AS n FROM publication WHERE state <> 'done' OR published_version < version"
     open_ = "SELECT count(*) AS n FROM study WHERE state <> 'complete' OR judged_version IS NULL"
     end = time.monotonic() + seconds
     while site.rows(owed)[0]["n"] or site.rows(open_)[0]["n"]:
         assert time.monotonic() < end, site.rows("SELECT state, last_answer, attempts FROM publication")
         time.sleep(0.2)
+
+
+def note_publications(site: Site, ledger: Ledger, studies: list[str]) -> None:
+    """Write down what the EHR holds of each study, once it is owed nothing."""
+    wait_published(site)
     for study in studies:
         for resource in site.studies(study):
             ledger.sent("publish", study)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 CALLS = "fsync,fdatasync,pwrite64,write,sendto,sendmsg,rename,renameat,renameat2"
@@ -93,6 +95,32 @@ def _plain(hexadecimal: str) -> bytes:
     if "\\x" not in hexadecimal:
         return hexadecimal.encode()
     return bytes.fromhex(hexadecimal.replace("\\x", ""))
+
+
+class Trace:
+    """The calls of a long run, so that what concerns one identity is found without reading all of it each time."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.calls = calls
+        self._common = [c for c in calls if c.name in SYNCS or c.name in SENDS or c.name.startswith("rename")]
+        self._writes = [c for c in calls if c.name in WRITES]
+        self._by_path: dict[str, list[Call]] = {}
+        for call in self._writes:
+            self._by_path.setdefault(call.path, []).append(call)
+        parts = [b"\0\0".join((*call.strings, b"")) for call in self._writes]
+        self._ends = list(accumulate(map(len, parts)))
+        self._haystack = b"".join(parts)
+
+    def about(self, identity: bytes) -> list[Call]:
+        """Every sync, rename and send; and the writes that hold the identity, with all others to the same object."""
+        found, at = set[Call](), self._haystack.find(identity)
+        while at >= 0:
+            call = self._writes[bisect_right(self._ends, at)]
+            found.add(call)
+            if "/incoming/" in call.path:
+                found.update(self._by_path[call.path])
+            at = self._haystack.find(identity, at + 1)
+        return sorted([*self._common, *found], key=lambda call: call.begin)
 
 
 def wal_violation(calls: list[Call], identity: bytes, answer: tuple[bytes, ...]) -> str:
