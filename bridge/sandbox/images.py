@@ -126,7 +126,8 @@ def _take_from_worklist(image: Dataset, item: Dataset, now: datetime, mpps_uid: 
     request.ScheduledProcedureStepDescription = step.get("ScheduledProcedureStepDescription", "")
     if codes := step.get("ScheduledProtocolCodeSequence"):
         request.ScheduledProtocolCodeSequence = copy.deepcopy(codes)
-    image.RequestAttributesSequence = [request]
+    group = item.get("RequestAttributesSequence")
+    image.RequestAttributesSequence = copy.deepcopy(group) if group else [request]
     if mpps_uid:
         performed = Dataset()
         performed.ReferencedSOPClassUID = _MPPS_CLASS

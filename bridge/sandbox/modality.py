@@ -21,6 +21,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
+    ModalityPerformedProcedureStepRetrieve,
     ModalityWorklistInformationFind,
     Verification,
 )
@@ -33,6 +34,8 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) after each object."""
 
 _PENDING = (0xFF00, 0xFF01)
+_DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"
+"""What (0008,1110) refers to: Detached Study Management, retired, and written all the same."""
 
 # Return keys that satisfy strict consoles (the attributes of PS3.4 Table K.6-1 that modalities commonly ask for).
 _KEYS = (
@@ -97,7 +100,8 @@ class Scanner:
         return found
 
     def start(self, item: Dataset) -> str:
-        """N-CREATE of the performed step for a worklist `item` (PS3.4 Table F.7.2-1); returns its UID."""
+        """N-CREATE of the performed step for a worklist `item` (PS3.4 Table F.7.2-1), or for what `grouped` makes of
+        several; returns its UID. Once more for the same item is a retake (the append case)."""
         mpps_uid = new_uid()
         attributes = self._created(item)
         with self._association(_MPPS_CONTEXT) as assoc:
@@ -105,14 +109,24 @@ class Scanner:
             _require_success(status, "N-CREATE")
         return mpps_uid
 
+    def told(self, mpps_uid: str) -> Dataset:
+        """N-GET of all that the bridge holds of a performed step (PS3.4 F.8)."""
+        contexts = [(ModalityPerformedProcedureStepRetrieve, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
+        with self._association(contexts) as assoc:
+            status, attributes = assoc.send_n_get([], ModalityPerformedProcedureStepRetrieve, mpps_uid)
+            _require_success(status, "N-GET")
+        assert attributes is not None
+        return attributes
+
     def complete(self, mpps_uid: str, images: Iterable[Dataset]) -> None:
         """N-SET COMPLETED with the Performed Series Sequence of `images`."""
-        self._finish(mpps_uid, "COMPLETED", images, None)
+        self._finish(mpps_uid, "COMPLETED", images, ())
 
     def discontinue(
-        self, mpps_uid: str, images: Iterable[Dataset] = (), reason: tuple[str, str] = ("110513", "Unspecified")
+        self, mpps_uid: str, images: Iterable[Dataset] = (), reason: tuple[str, ...] = ("110513", "Unspecified")
     ) -> None:
-        """N-SET DISCONTINUED; `reason` is a code and meaning of CID 9301 (e.g. 110514, Incorrect worklist entry)."""
+        """N-SET DISCONTINUED; `reason` is a code and meaning of CID 9301 (e.g. 110514, Incorrect worklist entry), and
+        its scheme where that is not DCM; () gives none."""
         self._finish(mpps_uid, "DISCONTINUED", images, reason)
 
     def send(self, objects: Sequence[Dataset | Path], progress: Progress | None = None) -> SendReport:
@@ -138,7 +152,8 @@ class Scanner:
         now = self._clock.now().astimezone()
         created = Dataset()
         created.SpecificCharacterSet = "ISO_IR 192"
-        created.ScheduledStepAttributesSequence = [_scheduled_step(item, step)]
+        group = item.get("ScheduledStepAttributesSequence")
+        created.ScheduledStepAttributesSequence = copy.deepcopy(group) if group else [_scheduled_step(item, step)]
         for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"):
             setattr(created, name, item.get(name, ""))
         _copy_present(item, created, ("IssuerOfPatientID", "AdmissionID"))
@@ -164,9 +179,7 @@ class Scanner:
         created.PerformedSeriesSequence = []
         return created
 
-    def _finish(
-        self, mpps_uid: str, status_word: str, images: Iterable[Dataset], reason: tuple[str, str] | None
-    ) -> None:
+    def _finish(self, mpps_uid: str, status_word: str, images: Iterable[Dataset], reason: tuple[str, ...]) -> None:
         now = self._clock.now().astimezone()
         changed = Dataset()
         changed.SpecificCharacterSet = "ISO_IR 192"
@@ -175,7 +188,9 @@ class Scanner:
         changed.PerformedProcedureStepEndTime = f"{now:%H%M%S}"
         changed.PerformedSeriesSequence = performed_series(images)
         if reason:
-            changed.PerformedProcedureStepDiscontinuationReasonCodeSequence = [_code(reason[0], "DCM", reason[1])]
+            changed.PerformedProcedureStepDiscontinuationReasonCodeSequence = [
+                _code(reason[0], reason[2] if len(reason) > 2 else "DCM", reason[1])
+            ]
         with self._association(_MPPS_CONTEXT) as assoc:
             status, _ = assoc.send_n_set(changed, ModalityPerformedProcedureStep, mpps_uid)
             _require_success(status, "N-SET")
@@ -201,6 +216,33 @@ class Scanner:
 _MPPS_CONTEXT: Sequence[tuple[str, Sequence[str]]] = [
     (ModalityPerformedProcedureStep, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 ]
+
+
+def grouped(items: Sequence[Dataset]) -> Dataset:
+    """What a console keeps when several entries of one patient are done in one go (PS3.4 F.7.2.1): one new study, no
+    accession number at its top, and every entry in the items of (0040,0270) and (0040,0275)."""
+    group = copy.deepcopy(items[0])
+    group.StudyInstanceUID, group.AccessionNumber, group.RequestedProcedureID = new_uid(), "", ""
+    group.ScheduledStepAttributesSequence = [_grouped(item, group) for item in items]
+    group.RequestAttributesSequence = [_request(item) for item in items]
+    return group
+
+
+def _grouped(item: Dataset, group: Dataset) -> Dataset:
+    scheduled = _scheduled_step(item, item.ScheduledProcedureStepSequence[0])
+    scheduled.StudyInstanceUID = group.StudyInstanceUID
+    scheduled.ReferencedStudySequence = [_reference(_DETACHED_STUDY, item.StudyInstanceUID)]
+    return scheduled
+
+
+def _request(item: Dataset) -> Dataset:
+    step, request = item.ScheduledProcedureStepSequence[0], Dataset()
+    for name in ("AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription"):
+        setattr(request, name, item.get(name, ""))
+    _copy_present(item, request, ("IssuerOfAccessionNumberSequence",))
+    request.ScheduledProcedureStepID = step.get("ScheduledProcedureStepID", "")
+    request.ScheduledProcedureStepDescription = step.get("ScheduledProcedureStepDescription", "")
+    return request
 
 
 def performed_series(images: Iterable[Dataset]) -> list[Dataset]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.domain.coding import Code
-from bridge.domain.lifecycle import ENDED, GIVEN_UP, STEP_OF_ORDER
+from bridge.domain.lifecycle import GIVEN_UP, STEP_OF_ORDER
 from bridge.domain.matching import Rule
 from bridge.domain.order import StepStatus
 from bridge.domain.performed import Fate, PerformedStatus, PerformedStep, ScheduledReference, changed, fate_of
@@ -220,7 +220,7 @@ def _ask_whether_wanted(connection: Connection, step: Any, said: Any, context: C
     subject, at = f"step:{step.id}", context.clock.now()
     if said is None:
         review.close_review(connection, (DISCONTINUED,), subject, at, "bridge", "a device has begun it again")
-    elif orders.get_order(connection, step.order_id).status not in ENDED:
+    elif orders.get_order(connection, step.order_id).status not in GIVEN_UP:
         why = " ".join(said.discontinuation[0][:2])
         details = {"order": step.order_id, "performed": said.id, "reason": why}
         if review.newest_of(connection, DISCONTINUED, subject, "cancel-proposed") != details:

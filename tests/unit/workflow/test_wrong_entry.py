@@ -9,7 +9,7 @@ import pytest
 from bridge.domain.coding import Code
 from bridge.domain.performed import ScheduledReference
 from bridge.store import review
-from tests.unit.workflow.house import House, made, order
+from tests.unit.workflow.house import House, ct_step, made, order
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
 FROM_LIST = ScheduledReference("1.2.3", "A1", "RIS", "A1", "A1-1")
@@ -128,6 +128,15 @@ def test_an_exam_that_is_begun_again_answers_it(begun: House) -> None:
     broken_off(begun, DIED)
     begun.mpps("1.2", FROM_LIST, **JANES)
     assert begun.reviews() == set()
+
+
+def test_the_other_half_of_a_done_order_is_asked_for_too(house: House) -> None:
+    house.order(order(steps=(ct_step(step_id="S1"), ct_step(step_id="S2"))))
+    for number in ("1", "2"):
+        house.mpps(f"1.{number}", ScheduledReference("1.2.3", scheduled_step_id=f"S{number}"), **JANES)
+    house.mpps_end("1.1")
+    broken_off(house, DIED, "1.2")
+    assert (house.order_row().status, house.reviews()) == ("CM", {PROPOSED})
 
 
 def test_an_order_that_was_cancelled_before_asks_nobody(begun: House) -> None:
