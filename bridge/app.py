@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bridge.clock import Clock, SystemClock
+from bridge.clock import Clock, SystemClock, agreed_epoch
 from bridge.config import Defaults, Feed, Settings
 from bridge.dicom.ae import DicomServer
 from bridge.dicom.classes import stored
@@ -34,6 +35,7 @@ from bridge.web.metrics import metrics_blueprint
 from bridge.web.ports import Deps
 from bridge.web.server import WebServer
 from bridge.web.viewer.serve import viewer_blueprint
+from bridge.workflow import leaping
 from bridge.workflow.acquiring import Acquiring
 from bridge.workflow.alarming import Alarming
 from bridge.workflow.attending import Attending
@@ -76,6 +78,26 @@ def open_database(settings: Settings, on_broken: Callable[[], None] = lambda: No
     secret = settings.database.password_file
     password = secret.read_text().strip() if secret else None
     return Database(settings.database.url, settings.data, password=password, on_broken=on_broken)
+
+
+def machine_clock(settings: Settings, database: Database | None = None, *, anew: bool = False) -> SystemClock:
+    """The clock of a process of this bridge: its steady time is the one of the others. `anew` at the bridge's start."""
+    clock = SystemClock(agreed_epoch(run_folder(settings) / "clock", anew=anew))
+    if database is not None:
+        with suppress(BridgeError):  # the next heartbeat tries again
+            follow(clock, database)
+    return clock
+
+
+def note_start(settings: Settings, database: Database, *, anew: bool) -> None:
+    """Before any role runs: where the steady time begins, and whether the clock may have been moved while all stood."""
+    leaping.note_start(Context(database, settings, machine_clock(settings, database, anew=anew)))
+
+
+def follow(clock: SystemClock, database: Database) -> None:
+    """Raises `StoreUnavailable`."""
+    if (time := database.time()) is not None:
+        clock.follow(time)
 
 
 def load_mappings(settings: Settings, feed: Feed | None = None) -> Mappings:
@@ -128,16 +150,18 @@ class Process:
     def __init__(self, settings: Settings, ending: Ending, clock: Clock | None = None) -> None:
         prepare_folders(settings)
         self.settings = settings
-        self.clock = clock or SystemClock()
         self.ending = ending
         self.database = open_database(settings, lambda: ending.ask(STORE_BROKEN))
+        self.clock = clock or machine_clock(settings, self.database)
         self.context = Context(self.database, settings, self.clock)
         self.ticker = Ticker()
 
     def beat(self, role: str) -> None:
-        """Say that the role lives; a failure shows as silence."""
+        """Say that the role lives; a failure shows as silence. Nodes keep the time of the database that they share."""
         try:
-            self.database.write(lambda c: audit.note_activity(c, "role", role, self.clock.now()))
+            if isinstance(self.clock, SystemClock):
+                follow(self.clock, self.database)
+            self.database.write(lambda c: audit.note_activity(c, "role", role, self.clock.steady()))
         except BridgeError:
             return
 
@@ -405,7 +429,7 @@ def readiness(database: Database, settings: Settings, clock: Clock) -> dict[str,
     checks["store"] = database.takes_changes
     for name in ROLES:
         at = beats.get(name)
-        checks[f"role.{name}"] = at is not None and clock.now() - at <= SILENT_AFTER  # type: ignore[operator]
+        checks[f"role.{name}"] = at is not None and clock.steady() - at <= SILENT_AFTER  # type: ignore[operator]
     return checks
 
 

@@ -98,6 +98,7 @@ def run(given: _Given, roles: tuple[str, ...], in_process: bool) -> None:
         raise ConfigurationError(faults)
     database = app.open_database(settings)
     migrate(database)
+    app.note_start(settings, database, anew=lock is not None)
     database.close()
     if in_process:
         ending = Ending()

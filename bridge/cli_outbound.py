@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from bridge.cli_common import look, opened, settings_of, who
-from bridge.clock import SystemClock
 
 
 @click.group()
@@ -59,10 +58,11 @@ def drop(context: click.Context, number: int) -> None:
 
 
 def _decide(context: click.Context, act: Callable[[Any, int, str], bool], number: int, done: str) -> None:
+    from bridge.app import machine_clock
     from bridge.workflow.context import Context
 
     settings = settings_of(context)
     with opened(settings) as database:
-        changed = act(Context(database, settings, SystemClock()), number, who())
+        changed = act(Context(database, settings, machine_clock(settings, database)), number, who())
     click.echo(f"message {number} {done}" if changed else f"message {number} is neither stopped nor dead")
     sys.exit(0 if changed else 1)

@@ -66,11 +66,12 @@ def _line(row: dict[str, Any], now: datetime) -> str:
 @click.pass_context
 def retry_(context: click.Context, number: int) -> None:
     """Try a publication again that was given up or that waits."""
+    from bridge.app import machine_clock
     from bridge.workflow.context import Context
     from bridge.workflow.reviewing import publish_again
 
     settings = settings_of(context)
     with opened(settings) as database:
-        done = publish_again(Context(database, settings, SystemClock()), number, who())
+        done = publish_again(Context(database, settings, machine_clock(settings, database)), number, who())
     click.echo(f"publication {number} is due again" if done else f"publication {number} is neither dead nor waiting")
     sys.exit(0 if done else 1)

@@ -44,7 +44,7 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
                 "hl7_out": [asdict(queue) for queue in outbound.queue_states(connection)],
                 "reviews": [list(row) for row in review.count_reviews(connection)],
             }
-        checks = app.readiness(database, settings, clock)
+        checks = app.readiness(database, settings, app.machine_clock(settings, database))
     for kind in ("feed", "query", "mpps", "store", "backup"):
         facts[kind] = {r["name"]: {"at": r["at"], "count": r["count"]} for r in activity if r["kind"] == kind}
     notices = {name: read_notice(app.run_folder(settings) / f"{name}.json") for name in (*app.ROLES, "all")}
@@ -124,6 +124,7 @@ ALARMS = {
     "commitment-old": "a device does not take our word on a storage commitment",
     "performed-open": "a device has begun an exam and not ended it",
     "role-silent": "a role is not heard of",
+    "clock-moved": "the machine's clock was moved",
 }
 
 

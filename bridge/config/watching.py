@@ -52,6 +52,7 @@ class Alarms(Section):
     commitment_hours: float = Field(24, ge=0)
     disk_free_bytes: int = Field(2 * 1024**3, ge=0)
     role_silent_seconds: Seconds = 30
+    clock_seconds: float = Field(30, ge=0)
     feed: tuple[FeedAlarms, ...] = ()
 
     @model_validator(mode="after")

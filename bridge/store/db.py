@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,6 +102,14 @@ class Database:
                 yield Connection(core)
         except SQLAlchemyError as fault:
             raise self._meaning(fault) from fault
+
+    def time(self) -> datetime | None:
+        """The clock of the database server, which all nodes share; None for SQLite. Raises `StoreUnavailable`."""
+        if self.is_sqlite:
+            return None
+        with self.read() as connection:
+            now: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+            return now
 
     def checkpoint(self) -> int:
         """Move the WAL into the database (worker only); returns the pages still in the WAL, 0 on PostgreSQL.

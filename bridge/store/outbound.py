@@ -89,7 +89,7 @@ _GET = Prepared(select(*_COLUMNS).where(_out.id == bindparam("m")))
 _CLAIM = Prepared(
     update(outbound_message)
     .where(_out.id == bindparam("m"), one_of(_out.state, (OutboundState.NEW, OutboundState.DUE)))
-    .where(_out.attempts == bindparam("seen"), _out.next_attempt_at <= bindparam("now"))
+    .where(_out.attempts == bindparam("seen"))  # who was first has counted one more
     .values(state=OutboundState.DUE, raw=bindparam("bytes"), attempts=_out.attempts + 1, next_attempt_at=bindparam("t"))
 )
 _SETTLE = Prepared(
@@ -114,9 +114,19 @@ _CONTROL_ID = Prepared(select(message.c.control_id).where(message.c.id == bindpa
 
 
 def add_outbound(
-    connection: Connection, destination: str, control_id: str, facts: bytes, subject: str, event: str, at: datetime
+    connection: Connection,
+    destination: str,
+    control_id: str,
+    facts: bytes,
+    subject: str,
+    event: str,
+    at: datetime,
+    due: datetime,
 ) -> None:
-    """Enqueue the facts of a message, in the transaction of the act that it tells of."""
+    """Enqueue the facts of a message, in the transaction of the act that it tells of.
+
+    `due` is the steady clock's time, as are all times of attempts here; `at` the wall clock's, to be read.
+    """
     connection.execute(
         _INSERT,
         {
@@ -126,7 +136,7 @@ def add_outbound(
             "subject": subject,
             "event": event,
             "state": OutboundState.NEW,
-            "next_attempt_at": at,
+            "next_attempt_at": due,
             "created_at": at,
         },
     )
@@ -146,9 +156,9 @@ def get_outbound(connection: Connection, key: int) -> OutboundRow | None:
     return _row(connection.execute(_GET, {"m": key}).one_or_none())
 
 
-def claim_outbound(connection: Connection, row: OutboundRow, raw: bytes, now: datetime, until: datetime) -> bool:
+def claim_outbound(connection: Connection, row: OutboundRow, raw: bytes, until: datetime) -> bool:
     """Begin an attempt: the bytes are kept before they leave, and no other node sends until `until`."""
-    values = {"m": row.id, "seen": row.attempts, "now": now, "bytes": raw, "t": until}
+    values = {"m": row.id, "seen": row.attempts, "bytes": raw, "t": until}
     return connection.execute(_CLAIM, values).rowcount == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, func, or_, select, update
@@ -26,6 +26,9 @@ from bridge.store.schema import (
 from bridge.store.upsert import upsert
 
 _pub = publication
+NEVER = timedelta(hours=1)
+"""No pause and no lease is as long (`workflow.publishing`): a row that says so was written by a clock that was wrong,
+and would wait until that time comes. It is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,12 @@ _DUE = (
         or_(
             and_(
                 one_of(_pub.c.state, (PublicationState.DUE, PublicationState.WAITING)),
-                _pub.c.next_attempt_at <= bindparam("now"),
+                or_(_pub.c.next_attempt_at <= bindparam("now"), _pub.c.next_attempt_at > bindparam("never")),
             ),
-            and_(_pub.c.state == PublicationState.CLAIMED, _pub.c.lease_until < bindparam("now")),
+            and_(
+                _pub.c.state == PublicationState.CLAIMED,
+                or_(_pub.c.lease_until < bindparam("now"), _pub.c.lease_until > bindparam("never")),
+            ),
         ),
         _pub.c.connection == bindparam("connection"),
     )
@@ -178,9 +184,12 @@ _SERIES_COUNTS = Prepared(
 
 
 def request_publication(
-    connection: Connection, name: str, study_id: int, target: Target, version: int, at: datetime
+    connection: Connection, name: str, study_id: int, target: Target, version: int, at: datetime, due: datetime
 ) -> None:
-    """Ask for `version` of a study to be at `name`: one row, so a hundred requests are one publication."""
+    """Ask for `version` of a study to be at `name`: one row, so a hundred requests are one publication.
+
+    `due` is the steady clock's time, as are all times of leases and attempts here; `at` the wall clock's, to be read.
+    """
     connection.execute(
         _REQUEST,
         {
@@ -189,7 +198,7 @@ def request_publication(
             "target": target,
             "version": version,
             "state": PublicationState.DUE,
-            "next_attempt_at": at,
+            "next_attempt_at": due,
             "created_at": at,
             "updated_at": at,
             "owed_since": at,
@@ -202,7 +211,7 @@ def claim_publications(
     connection: Connection, name: str, owner: str, now: datetime, until: datetime, limit: int
 ) -> list[Claim]:
     claims: list[Claim] = []
-    for row in connection.execute(_DUE, {"now": now, "connection": name, "n": limit}).all():
+    for row in connection.execute(_DUE, _due(name, now, limit)).all():
         taken = connection.execute(
             _CLAIM,
             {"p": row.id, "was": row.state, "seen": row.updated_at, "owner": owner, "until": until, "now": now},
@@ -239,7 +248,11 @@ _ANYTHING_DUE = Prepared(_DUE.with_only_columns(_pub.c.id))
 
 def anything_due(connection: Connection, name: str, now: datetime) -> bool:
     """A cheap look before a claim takes the writer's turn."""
-    return connection.execute(_ANYTHING_DUE, {"now": now, "connection": name, "n": 1}).first() is not None
+    return connection.execute(_ANYTHING_DUE, _due(name, now, 1)).first() is not None
+
+
+def _due(name: str, now: datetime, limit: int) -> dict[str, object]:
+    return {"now": now, "never": now + NEVER, "connection": name, "n": limit}
 
 
 def finish_publication(

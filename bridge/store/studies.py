@@ -164,8 +164,8 @@ def find_instance(connection: Connection, sop_instance_uid: str) -> Any | None:
     return connection.execute(_INSTANCE_BY_UID, {"uid": sop_instance_uid}).one_or_none()
 
 
-def take_study(connection: Connection, header: InstanceHeader, at: datetime) -> Any:
-    """The study's row, made from its first instance if it is new."""
+def take_study(connection: Connection, header: InstanceHeader, at: datetime, steady: datetime) -> Any:
+    """The study's row, made from its first instance if it is new. Its quiet is counted from `steady`."""
     connection.execute(
         _STUDY_INSERT,
         {
@@ -173,7 +173,7 @@ def take_study(connection: Connection, header: InstanceHeader, at: datetime) -> 
             "state": StudyState.RECEIVING,
             "match_state": MatchState.PENDING,
             "first_received_at": at,
-            "last_received_at": at,
+            "last_received_at": steady,
             "patient_id": header.patient_id,
             "patient_issuer": header.patient_issuer,
             "patient_name": header.patient_name.dicom,
@@ -192,8 +192,9 @@ def take_study(connection: Connection, header: InstanceHeader, at: datetime) -> 
     return connection.execute(_STUDY_BY_UID, {"uid": header.study_instance_uid}).one()
 
 
-def grow_study(connection: Connection, study_id: int, at: datetime) -> None:
-    connection.execute(_STUDY_GROWS, {"s": study_id, "at": at})
+def grow_study(connection: Connection, study_id: int, steady: datetime) -> None:
+    """Something came for the study: it is received anew, and its quiet counted from `steady`."""
+    connection.execute(_STUDY_GROWS, {"s": study_id, "at": steady})
 
 
 def change_study(connection: Connection, study_id: int, values: dict[str, Any]) -> None:

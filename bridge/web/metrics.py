@@ -114,12 +114,18 @@ def families(measures: Measures) -> Iterator[Family]:
         ("state", "match"),
         tuple(((state, match), count) for state, match, count in measures.studies),
     )
+    yield Family(
+        "bridge_clock_moved_seconds",
+        "Wall clock ahead of (or, negative, behind) the time that leases and queues go by",
+        (),
+        (((), (facts.at - facts.steady).total_seconds()),),
+    )
     yield Family("bridge_free_disk_bytes", "Free under the archive", (), (((), facts.free_bytes),))
     yield Family(
         "bridge_role_beat_age_seconds",
         "Since the role was last heard of",
         ("role",),
-        tuple(((role,), now - at.timestamp()) for role, at in facts.roles.items()),
+        tuple(((role,), (facts.steady - at).total_seconds()) for role, at in facts.roles.items()),
     )
     yield Family(
         "bridge_alarm",

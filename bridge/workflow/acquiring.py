@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -21,6 +21,8 @@ from bridge.workflow.context import Context
 Intact: TypeAlias = Callable[[StoredFile], bool]
 """Whether a file of the archive is there, with the size and the bytes that its row names."""
 
+AHEAD = timedelta(minutes=1)
+"""No image has come later than now: the clock by which one seems to was wrong, and the quiet is counted anew."""
 log = logging.getLogger("bridge.acquiring")
 
 
@@ -89,7 +91,8 @@ class Acquiring:
         known = studies.find_instance(connection, header.sop_instance_uid)
         if known is not None:
             return self._again(connection, known, header, file, ae)
-        row = studies.take_study(connection, header, at)
+        steady = self._context.clock.steady()
+        row = studies.take_study(connection, header, at, steady)
         part = studies.take_series(connection, row.id, header)
         if part.study_id != row.id:
             raise StateConflict("the series belongs to another study", where="(0020,000E)", code="other-study")
@@ -99,7 +102,7 @@ class Acquiring:
         first = studies.count_instances(connection, row.id) == 0
         first_of_series = first or not studies.has_instances(connection, part.id)
         studies.add_instance(connection, part.id, header, file, ae, at)
-        studies.grow_study(connection, row.id, at)
+        studies.grow_study(connection, row.id, steady)
         self._check_patient(connection, row, header)
         if first:
             audit.write_audit(connection, at=at, who=f"ae:{ae}", action="study-received", subject=f"study:{row.id}")
@@ -164,22 +167,24 @@ class Acquiring:
 
     def complete_due(self, limit: int = 50) -> int:
         """Close the studies that are complete: by MPPS with every image it lists, else after the quiet time."""
+        now = self._context.clock.steady()
         with self._context.database.read() as connection:
-            due = [
-                (row.id, row.version, by)
-                for row in studies.receiving_studies(connection, limit)
-                if (by := self._complete(connection, row))
-            ]
+            receiving = studies.receiving_studies(connection, limit)
+            due = [(row.id, row.version, by) for row in receiving if (by := self._complete(connection, row, now))]
+        for row in receiving:
+            if row.last_received_at > now + AHEAD:
+                again = {"last_received_at": now}
+                self._context.database.write(partial(studies.change_study, study_id=row.id, values=again))
         for study_id, version, by in due:
             if self._context.database.write(partial(self._close, study_id=study_id, version=version, by=by)):
                 work(log, "study complete", study_id=study_id, reason=by)
         return len(due)
 
-    def _complete(self, connection: Connection, row: Any) -> str:
+    def _complete(self, connection: Connection, row: Any, now: datetime) -> str:
         if _whole(connection, row):
             return "MPPS"
         quiet = timedelta(seconds=self._context.settings.studies.quiet_seconds)
-        return "quiet" if row.last_received_at + quiet <= self._context.clock.now() else ""
+        return "quiet" if row.last_received_at + quiet <= now else ""
 
     def _close(self, connection: Connection, study_id: int, version: int, by: str) -> bool:
         """False when an image came in between."""

@@ -6,6 +6,7 @@ An alarm begins at its limit and ends well below it, so that it does not flap be
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,12 +19,14 @@ from bridge.domain.publication import PublicationState
 from bridge.log import work
 from bridge.store import alarms, audit
 from bridge.store.db import Connection
+from bridge.workflow import leaping
 from bridge.workflow.context import Context
 from bridge.workflow.measuring import Facts, read_facts
 
 log = logging.getLogger("bridge.alarms")
 CALM = 0.8
 """An alarm ends below this part of its limit."""
+AT_START = "start"
 GRACE = timedelta(minutes=2)
 """After a start senders need a moment to connect again."""
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -43,6 +46,7 @@ class Kind(StrEnum):
     COMMITMENT_OLD = "commitment-old"
     DISK_LOW = "disk-low"
     ROLE_SILENT = "role-silent"
+    CLOCK_MOVED = "clock-moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +120,13 @@ def findings(
     yield from _publications(facts, settings)
     yield from _performed(facts, settings)
     yield from _commitments(facts, settings)
+    yield from _clock(facts, settings)
     yield _room("archive", facts.free_bytes, settings)
     if facts.database_free_bytes is not None:
         yield _room("database", facts.database_free_bytes, settings)
     for role in roles:
         beat, limit = facts.roles.get(role), settings.role_silent_seconds
-        age = (facts.at - beat).total_seconds() if beat else up.total_seconds()
+        age = (facts.steady - beat).total_seconds() if beat else up.total_seconds()
         # What was last heard before the start begins no alarm yet.
         begins = 0 < limit <= min(age, up.total_seconds())
         yield Finding(Kind.ROLE_SILENT, role, age, limit, "s", begins, limit == 0 or age < limit * CALM)
@@ -195,6 +200,14 @@ def _commitments(facts: Facts, settings: Alarms) -> Iterator[Finding]:
         yield _over(Kind.COMMITMENT_OLD, device, _minutes(facts.at, since) / 60, settings.commitment_hours, "h")
 
 
+def _clock(facts: Facts, settings: Alarms) -> Iterator[Finding]:
+    """Queues do not mind; stamps, tokens, and the day that a worklist shows do. Of each node its own clock."""
+    moved = abs((facts.at - facts.steady).total_seconds())
+    yield _over(Kind.CLOCK_MOVED, socket.gethostname(), moved, settings.clock_seconds, "s")
+    if facts.leapt is not None and settings.clock_seconds and (left := leaping.held(facts.leapt, facts.steady)):
+        yield Finding(Kind.CLOCK_MOVED, AT_START, left.total_seconds() / 3600, 0, "h", True, False)
+
+
 def _over(kind: Kind, subject: str, value: float, limit: float, unit: str) -> Finding:
     off = limit == 0
     return Finding(kind, subject, value, limit, unit, not off and value >= limit, off or value < limit * CALM)
@@ -231,6 +244,7 @@ class Alarming:
         self._context = context
         self._roles = tuple(roles)
         self._started = context.clock.monotonic()
+        self._first = True
 
     def check(self) -> None:
         """Look once. Raises `StoreUnavailable`; the next look sees the same."""
@@ -239,19 +253,21 @@ class Alarming:
         facts = read_facts(self._context)
         found = tuple(findings(facts, settings.alarms, settings.site.zone, up=up, roles=self._roles))
         with self._context.database.read() as connection:
-            known = _open(connection)
+            known = self._open(connection)
         if not edges(found, known.keys()):
+            self._first = False
             return
         for state, kind, subject, details in self._context.database.write(partial(self._write, found=found)):
             level = logging.WARNING if state == "began" else logging.INFO
             work(log, "alarm", level, rule=kind, where=subject, state=state, count=details.get("value"))
+        self._first = False
 
     def _write(
         self, connection: Connection, found: tuple[Finding, ...]
     ) -> list[tuple[str, str, str, dict[str, object]]]:
         """The edges against what stands open in this transaction: another node may have been first."""
         at, told = self._context.clock.now(), list[tuple[str, str, str, dict[str, object]]]()
-        known = _open(connection)
+        known = self._open(connection)
         change = edges(found, known.keys())
         for one in change.begun:
             key = alarms.begin_alarm(connection, one.kind.value, one.subject, one.details, at)
@@ -283,6 +299,11 @@ class Alarming:
             details={"kind": kind, "subject": subject, **details},
         )
 
-
-def _open(connection: Connection) -> dict[tuple[str, str], int]:
-    return {(row["kind"], row["subject"]): row["id"] for row in alarms.open_alarms(connection)}
+    def _open(self, connection: Connection) -> dict[tuple[str, str], int]:
+        """The open alarms by kind and subject; at the first look also those of other nodes' clocks: of one that is
+        gone it ends, of one that is here it soon begins again."""
+        return {
+            (row["kind"], row["subject"]): row["id"]
+            for row in alarms.open_alarms(connection)
+            if self._first or row["kind"] != Kind.CLOCK_MOVED or row["subject"] in (AT_START, socket.gethostname())
+        }

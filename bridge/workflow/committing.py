@@ -163,7 +163,7 @@ class Committing:
 
     def check_due(self) -> int:
         """Check the oldest request that was asked; 1 when there was one."""
-        now = self._context.clock.now()
+        now = self._context.clock.steady()
         with self._context.database.read() as connection:
             key = commitment.next_to_check(connection, now, now + LONGEST)
         claim = self._claim(key, CommitmentState.ASKED) if key is not None else None
@@ -183,18 +183,18 @@ class Committing:
     def _check(self, claim: Claim) -> _Found | None:
         """None when the end came, or the lease was lost."""
         found = _Found({}, [])
-        renewed = self._context.clock.now()
+        renewed = self._context.clock.steady()
         for page in _pages(claim.request.references):
             with self._context.database.read() as connection:
                 holdings = [commitment.held(connection, one.sop_instance_uid) for one in page]
             for reference, holding in zip(page, holdings, strict=True):
                 if self._ending.is_set():
-                    self._settle(claim, CommitmentState.ASKED, "", self._context.clock.now())
+                    self._settle(claim, CommitmentState.ASKED, "", self._context.clock.steady())
                     return None
-                if self._context.clock.now() - renewed > LEASE / 3:
+                if self._context.clock.steady() - renewed > LEASE / 3:
                     if not self._keep(claim):
                         return None
-                    renewed = self._context.clock.now()
+                    renewed = self._context.clock.steady()
                 reason = fault_of_row(reference, holding, self._stored)
                 if reason is None and holding is not None:
                     reason = FAULT_OF_FILE[self._condition(holding.file)]
@@ -220,7 +220,7 @@ class Committing:
 
     def report_due(self) -> int:
         """Begin a report to each device for which one is due, one at a time; returns how many began."""
-        now = self._context.clock.now()
+        now = self._context.clock.steady()
         with self._context.database.read() as connection:
             due = {
                 ae: key
@@ -335,17 +335,17 @@ class Committing:
     # The lease
 
     def _claim(self, key: int, wanted: CommitmentState) -> Claim | None:
-        now = self._context.clock.now()
+        now = self._context.clock.steady()
         return self._context.database.write(
             lambda c: commitment.claim_commitment(c, key, wanted, self._owner, now, now + LEASE)
         )
 
     def _keep(self, claim: Claim) -> bool:
-        until = self._context.clock.now() + LEASE
+        until = self._context.clock.steady() + LEASE
         return self._context.database.write(lambda c: commitment.renew_claim(c, claim, self._owner, until))
 
     def _later(self, claim: Claim, state: CommitmentState, fault: BridgeError) -> None:
-        next_at = self._context.clock.now() + timedelta(seconds=backoff(claim.attempts + 1))
+        next_at = self._context.clock.steady() + timedelta(seconds=backoff(claim.attempts + 1))
         self._settle(claim, state, f"{fault.code} {fault.where}".strip(), next_at, failed=True)
 
     def _settle(

@@ -22,7 +22,7 @@ class Expiring:
 
     def expire_due(self) -> int:
         """Mark the next steps that were missed; how many were found."""
-        settings, now = self._context.settings, self._context.clock.now()
+        settings, now = self._context.settings, self._context.clock.steady()
         if not settings.worklist.no_show_hours:
             return 0
         zone, since = settings.site.zone, now.astimezone(UTC) - timedelta(hours=settings.worklist.no_show_hours)

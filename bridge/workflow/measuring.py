@@ -18,6 +18,7 @@ from bridge.store.alarms import FeedFacts, Owed, Waiting
 from bridge.store.commitment import Undelivered
 from bridge.store.db import Connection
 from bridge.store.outbound import QueueState
+from bridge.workflow import leaping
 from bridge.workflow.attending import LISTED, MISSING
 from bridge.workflow.context import Context
 
@@ -26,13 +27,15 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One look. `roles` are the newest heartbeats by role.
+    """One look. `roles` are the newest heartbeats by role, in steady time as `steady` and `leapt` are (leaping.py).
 
     `images_missing` counts by device the exams of which listed images did not come in time.
     `free_bytes` are those under the archive, `database_free_bytes` those under a database on another disk.
     """
 
     at: datetime
+    steady: datetime
+    leapt: datetime | None
     feeds: tuple[FeedFacts, ...]
     waiting: tuple[Waiting, ...]
     queues: tuple[QueueState, ...]
@@ -63,6 +66,8 @@ def read_facts(context: Context) -> Facts:
     with context.database.read() as connection:
         return Facts(
             at=context.clock.now(),
+            steady=context.clock.steady(),
+            leapt=leaping.last_leap(connection),
             feeds=alarms.feed_facts(connection, feeds, settings.alarms.error_window),
             waiting=alarms.waiting(connection),
             queues=tuple(outbound.queue_states(connection)),

@@ -189,7 +189,8 @@ def _tell(
         if not facts:
             return
         key = f"{event}#{told.count(event) + 1}" if event in told else event
-        outbound.add_outbound(connection, destination.name, uuid.uuid4().hex[:20], facts, subject, key, at)
+        control_id, due = uuid.uuid4().hex[:20], context.clock.steady()
+        outbound.add_outbound(connection, destination.name, control_id, facts, subject, key, at, due)
 
 
 def _facts(
@@ -242,40 +243,42 @@ class OutQueue:
         """The oldest message that waits, if it may be tried now; nothing overtakes one that may not."""
         with self._context.database.read() as connection:
             row = outbound.oldest_waiting(connection, self._destination.name)
-        if row is None or row.state is OutboundState.STOPPED or row.next_attempt_at > self._context.clock.now():
+        if row is None or row.state is OutboundState.STOPPED:
             return None
-        return row
+        now, settings = self._context.clock.steady(), self._destination
+        longest = _LEASE_MARGIN + timedelta(seconds=settings.ack_seconds + settings.retry_most_seconds)
+        # Further away than any pause reaches: the clock that wrote it was wrong.
+        return None if now < row.next_attempt_at <= now + longest else row
 
     def begin(self, row: OutboundRow, raw: bytes) -> int:
         """Keep the final bytes and take the attempt; its number, or 0 when another node was first."""
-        now = self._context.clock.now()
-        until = now + timedelta(seconds=self._destination.ack_seconds) + _LEASE_MARGIN
-        if self._context.database.write(lambda c: outbound.claim_outbound(c, row, raw, now, until)):
+        until = self._context.clock.steady() + timedelta(seconds=self._destination.ack_seconds) + _LEASE_MARGIN
+        if self._context.database.write(lambda c: outbound.claim_outbound(c, row, raw, until)):
             return row.attempts + 1
         return 0
 
     def sent(self, row: OutboundRow, attempt: int, answer: str) -> bool:
-        at = self._context.clock.now()
+        at, due = self._context.clock.now(), self._context.clock.steady()
         return self._context.database.write(
-            lambda c: outbound.settle_outbound(c, row.id, attempt, OutboundState.SENT, answer, next_at=at, sent_at=at)
+            lambda c: outbound.settle_outbound(c, row.id, attempt, OutboundState.SENT, answer, next_at=due, sent_at=at)
         )
 
     def again(self, row: OutboundRow, attempt: int, answer: str) -> None:
         """Later: the pause doubles from `retry_seconds` to `retry_most_seconds`, shortened by up to a half."""
         settings = self._destination
         pause = min(settings.retry_most_seconds, settings.retry_seconds * 2 ** min(attempt - 1, 20))
-        at = self._context.clock.now() + timedelta(seconds=pause * (1 - self._jitter() / 2))
+        at = self._context.clock.steady() + timedelta(seconds=pause * (1 - self._jitter() / 2))
         self._context.database.write(
             lambda c: outbound.settle_outbound(c, row.id, attempt, OutboundState.DUE, answer, next_at=at)
         )
 
     def give_up(self, row: OutboundRow, attempt: int, answer: str, *, stop: bool) -> None:
         """List the message for a person; the next one goes on, unless `stop`."""
-        at = self._context.clock.now()
+        at, due = self._context.clock.now(), self._context.clock.steady()
         state = OutboundState.STOPPED if stop else OutboundState.DEAD
 
         def change(connection: Connection) -> None:
-            if not outbound.settle_outbound(connection, row.id, attempt, state, answer, next_at=at):
+            if not outbound.settle_outbound(connection, row.id, attempt, state, answer, next_at=due):
                 return
             details = {"destination": row.destination, "about": row.subject, "event": row.event, "stopped": stop}
             review.open_review(connection, "outbound-dead", f"outbound:{row.id}", answer, at, details)
@@ -302,7 +305,7 @@ def _decide(context: Context, key: int, who: str, state: OutboundState, action: 
             return False
         # One that could not be built still holds its facts: it is built anew, by the settings as they are now.
         to = OutboundState.NEW if state is OutboundState.DUE and row.raw.startswith(b"{") else state
-        if not outbound.release_outbound(connection, key, to, at):
+        if not outbound.release_outbound(connection, key, to, context.clock.steady()):
             return False
         review.close_review(connection, ("outbound-dead",), f"outbound:{key}", at, who, action)
         audit.write_audit(connection, at=at, who=who, action=action, subject=f"outbound:{key}")

@@ -47,7 +47,13 @@ def request(connection: Connection, study_id: int, context: Context) -> None:
     for ehr in context.settings.ehr:
         if ehr.imaging_study != "off":
             outbox.request_publication(
-                connection, ehr.name, study_id, Target.IMAGING_STUDY, version, context.clock.now()
+                connection,
+                ehr.name,
+                study_id,
+                Target.IMAGING_STUDY,
+                version,
+                context.clock.now(),
+                context.clock.steady(),
             )
 
 
@@ -140,7 +146,7 @@ class Publisher:
 
         def change(connection: Connection) -> int:
             gone = [o for o in outbox.claim_owners(connection) if o == self._owner or has_ended(o)]
-            return outbox.release_claims(connection, gone, self._context.clock.now()) if gone else 0
+            return outbox.release_claims(connection, gone, self._context.clock.steady()) if gone else 0
 
         return self._context.database.write(change)
 
@@ -152,7 +158,7 @@ class Publisher:
                 free = self._settings[name].slots - self._busy[name]
             if free <= 0:
                 continue
-            now = self._context.clock.now()
+            now = self._context.clock.steady()
             with self._context.database.read() as connection:
                 if not outbox.anything_due(connection, name, now):
                     continue
@@ -259,7 +265,7 @@ class Publisher:
         )
 
     def _done(self, claim: Claim, written: Reference | None, answer: str) -> str:
-        now = self._context.clock.now()
+        now, due = self._context.clock.now(), self._context.clock.steady()
 
         def change(connection: Connection) -> None:
             outbox.finish_publication(
@@ -267,8 +273,8 @@ class Publisher:
                 claim,
                 self._owner,
                 state=PublicationState.DONE,
-                now=now,
-                next_attempt_at=now,
+                now=due,
+                next_attempt_at=due,
                 remote_id=written.id if written else claim.remote_id,
                 remote_version=written.version if written else claim.remote_version,
                 status=200,
@@ -296,7 +302,7 @@ class Publisher:
         return "done"
 
     def _failed(self, claim: Claim, fault: BridgeError) -> str:
-        now = self._context.clock.now()
+        now, due = self._context.clock.now(), self._context.clock.steady()
         settings = self._settings[claim.connection]
         waiting = isinstance(fault, Waiting) or fault.code == "endpoint-paused"
         attempts = claim.attempts + 1
@@ -310,8 +316,8 @@ class Publisher:
                 claim,
                 self._owner,
                 state=state,
-                now=now,
-                next_attempt_at=now + timedelta(seconds=delay),
+                now=due,
+                next_attempt_at=due + timedelta(seconds=delay),
                 remote_id=claim.remote_id,
                 remote_version=claim.remote_version,
                 status=fault.status if isinstance(fault, RemoteError) else 0,

@@ -64,7 +64,7 @@ def came_again(connection: Connection, known: Any, header: InstanceHeader, ae: s
     rejection.lift_imported(connection, uid, at)
     _show_again(connection, known.id, uid, known.study_instance_uid, context)
     study = studies.find_study(connection, known.study_instance_uid)
-    studies.grow_study(connection, study.id, at)  # type: ignore[union-attr]
+    studies.grow_study(connection, study.id, context.clock.steady())  # type: ignore[union-attr]
 
 
 def _show_again(connection: Connection, instance_id: int, uid: str, study_uid: str, context: Context) -> None:

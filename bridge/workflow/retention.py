@@ -8,6 +8,7 @@ from functools import partial
 
 from bridge.store import audit, inbox
 from bridge.store.db import Connection
+from bridge.workflow import leaping
 from bridge.workflow.context import Context
 
 STEP_ROWS = 200
@@ -31,8 +32,10 @@ class Retention:
         clock = self._context.clock
         if clock.monotonic() < self._resting_until:
             return 0
-        before = clock.now() - timedelta(days=self._context.settings.hl7.keep_days)
+        before = clock.steady() - timedelta(days=self._context.settings.hl7.keep_days)
         with self._context.database.read() as connection:
+            if not leaping.may_delete(connection, clock.steady()):
+                return 0
             window = inbox.next_window(connection, self._after, STEP_ROWS, STEP_BYTES)
         if window is not None:
             begun = clock.monotonic()

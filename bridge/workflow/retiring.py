@@ -21,7 +21,7 @@ from bridge.log import work
 from bridge.store import audit, retirement, studies
 from bridge.store.backup import deleting
 from bridge.store.db import Connection
-from bridge.workflow import publishing
+from bridge.workflow import leaping, publishing
 from bridge.workflow.context import Context
 
 WINDOW = 200
@@ -48,9 +48,10 @@ class Retiring:
         """Delete the next piece of what is going, else look for what may go: 1 while there is more, else 0."""
         with self._context.database.read() as connection:
             going = retirement.open_retirement(connection)
+            certain = leaping.may_delete(connection, self._context.clock.steady())
         if going is not None:
             return self._in_turn(partial(self._piece, going))
-        if self._context.clock.monotonic() < self._resting_until:
+        if not certain or self._context.clock.monotonic() < self._resting_until:
             return 0
         if self._look() or self._in_turn(self._old_asides) or self._old_audit():
             return 1
@@ -134,10 +135,10 @@ class Retiring:
         days = self._context.settings.retention.aside_days
         if not days:
             return 0
-        at = self._context.clock.now()
+        at, before = self._context.clock.now(), self._context.clock.steady() - timedelta(days=days)
 
         def change(connection: Connection) -> list[str]:
-            files = retirement.delete_old_asides(connection, at - timedelta(days=days), PIECE)
+            files = retirement.delete_old_asides(connection, before, PIECE)
             _audit_purge(connection, "aside-purge", "instances", len(files), at)
             return files
 
@@ -150,8 +151,7 @@ class Retiring:
         days = self._context.settings.retention.audit_days
         if not days:
             return 0
-        at = self._context.clock.now()
-        before = at - timedelta(days=days)
+        at, before = self._context.clock.now(), self._context.clock.steady() - timedelta(days=days)
         with self._context.database.read() as connection:
             window = retirement.audit_window(connection, self._audit_after, AUDIT_PIECE)
         if window is None:
@@ -190,7 +190,7 @@ def plan(context: Context, horizon: timedelta = timedelta()) -> Iterator[Planned
 
 def look(connection: Connection, rows: list[Any], context: Context, horizon: timedelta = timedelta()) -> list[Planned]:
     """Of some studies those whose time is over, each with what keeps it."""
-    found, until = list[Planned](), context.clock.now() + horizon
+    found, until = list[Planned](), context.clock.steady() + horizon
     waiting = retirement.open_subjects(connection) if rows else set()
     for row in rows:
         number = _rule_of(connection, row, until, context)

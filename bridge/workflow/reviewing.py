@@ -79,7 +79,7 @@ def publish_again(context: Context, publication_id: int, who: str) -> bool:
 
     def change(connection: Connection) -> bool:
         at, subject = context.clock.now(), f"publication:{publication_id}"
-        if not outbox.retry_publication(connection, publication_id, at):
+        if not outbox.retry_publication(connection, publication_id, context.clock.steady()):
             return False
         review.close_review(connection, ("publication-dead", "publication-waiting"), subject, at, who, "tried again")
         audit.write_audit(connection, at=at, who=who, action="publication-again", subject=subject)

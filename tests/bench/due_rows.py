@@ -74,7 +74,7 @@ def _study(connection: Connection, number: int, procedure: int) -> None:
             rows=512,
             columns=512,
         )
-        study = studies.take_study(connection, header, at).id
+        study = studies.take_study(connection, header, at, at).id
         series = studies.take_series(connection, study, header).id
         file = StoredFile(f"due/{header.sop_instance_uid}", 524288, "0" * 64)
         studies.add_instance(connection, series, header, file, "CT1", at)
@@ -85,4 +85,4 @@ def _study(connection: Connection, number: int, procedure: int) -> None:
     studies.complete_study(connection, study, version, at, "quiet")
     links.add_link(connection, study, procedure, rule="study-uid", evidence=[], at=at, by="bridge")
     studies.judged(connection, study, MatchState.MATCHED)
-    outbox.request_publication(connection, EHR, study, Target.IMAGING_STUDY, version, at)
+    outbox.request_publication(connection, EHR, study, Target.IMAGING_STUDY, version, at, at)

@@ -21,13 +21,12 @@ class Desk:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.now = NOW
-        row = database.write(lambda c: studies.take_study(c, image_header(), NOW))
+        row = database.write(lambda c: studies.take_study(c, image_header(), NOW, NOW))
         self.study = int(row.id)
 
     def ask(self, version: int) -> None:
-        self.database.write(
-            lambda c: outbox.request_publication(c, "ehr", self.study, Target.IMAGING_STUDY, version, self.now)
-        )
+        now, target = self.now, Target.IMAGING_STUDY
+        self.database.write(lambda c: outbox.request_publication(c, "ehr", self.study, target, version, now, now))
 
     def claim(self, owner: str = "one") -> list[Claim]:
         return self.database.write(lambda c: outbox.claim_publications(c, "ehr", owner, self.now, self.now + LEASE, 10))

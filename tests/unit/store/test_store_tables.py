@@ -311,7 +311,7 @@ def test_a_study_uid_of_somebody_else_is_seen_in_orders_and_in_studies(database:
     def change(connection: Connection) -> list[bool]:
         jane, john = add_patient(connection, A), add_patient(connection, B)
         add_order(connection, jane, "P1", "1.2.3")
-        studies.take_study(connection, image_header(study_instance_uid="1.5", patient_id="1"), NOW)
+        studies.take_study(connection, image_header(study_instance_uid="1.5", patient_id="1"), NOW, NOW)
         return [
             orders.study_uid_of_another(connection, uid, who)
             for uid, who in (("1.2.3", john), ("1.2.3", jane), ("1.5", john), ("1.5", jane), ("1.9", john))
@@ -330,7 +330,7 @@ def test_matching_weighs_the_order_that_is_named_however_many_the_patient_has(da
         jane = add_patient(connection, A)
         for number in range(600):
             add_order(connection, jane, f"P{number}", f"1.2.{number}")
-        row = studies.take_study(connection, image_header(study_instance_uid="1.2.599", patient_id="1"), NOW)
+        row = studies.take_study(connection, image_header(study_instance_uid="1.2.599", patient_id="1"), NOW, NOW)
         return int(row.id)
 
     study_id = database.write(change)
@@ -343,7 +343,7 @@ def test_matching_weighs_the_order_that_is_named_however_many_the_patient_has(da
 
 def test_a_study_that_grew_meanwhile_is_not_closed(database: Database) -> None:
     def change(connection: Connection) -> bool:
-        row = studies.take_study(connection, image_header(), NOW)
+        row = studies.take_study(connection, image_header(), NOW, NOW)
         studies.grow_study(connection, row.id, NOW)
         return studies.complete_study(connection, row.id, row.version, NOW, "quiet")
 
@@ -353,7 +353,7 @@ def test_a_study_that_grew_meanwhile_is_not_closed(database: Database) -> None:
 def linked(connection: Connection, *, again_after_end: bool) -> int:
     order = add_order(connection, add_patient(connection, A), "P1", "1.2.3")
     (procedure,) = orders.procedures_of(connection, order)
-    row = studies.take_study(connection, image_header(), NOW)
+    row = studies.take_study(connection, image_header(), NOW, NOW)
     for _ in range(2):
         links.add_link(connection, row.id, procedure.id, rule="person", evidence=[], at=NOW, by="x")
         if again_after_end:
@@ -384,7 +384,7 @@ def test_a_study_that_does_not_exist_is_not_found(database: Database) -> None:
 
 def test_a_signed_token_makes_one_link(database: Database) -> None:
     def change(connection: Connection) -> list[bool]:
-        row = studies.take_study(connection, image_header(), NOW)
+        row = studies.take_study(connection, image_header(), NOW, NOW)
         values = {"issuer": "portal", "token_id": "jti", "user_name": "", "study_id": row.id, "expires_at": NOW}
         return [launches.add_link(connection, {**values, "link_hash": h, "user_subject": None}) for h in "ab"]
 

@@ -27,6 +27,8 @@ BEFORE = NOW - timedelta(minutes=5)
 MEASURES = Measures(
     Facts(
         NOW,
+        NOW,
+        None,
         (FeedFacts("ris", BEFORE, 100, 50, 5), FeedFacts("adt", None, 0, 0, 0)),
         (Waiting("order-parked", "ris", 3, BEFORE), Waiting("study-unmatched", "", 2, BEFORE)),
         (QueueState("placer", 4, 0, 7, 1, BEFORE, ""),),

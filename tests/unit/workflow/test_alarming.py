@@ -40,7 +40,8 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 
 def facts(now: datetime = NOON, **changes: Any) -> Facts:
     values: dict[str, Any] = {
-        "at": now, "feeds": (), "waiting": (), "queues": (), "owed": (), "roles": {}, "free_bytes": 10**12,
+        "at": now, "steady": now, "leapt": None, "feeds": (),
+        "waiting": (), "queues": (), "owed": (), "roles": {}, "free_bytes": 10**12,
     }  # fmt: skip
     return Facts(**{**values, **changes})
 
@@ -264,11 +265,13 @@ def test_every_fact_is_read_from_its_rows(build: Callable[..., House]) -> None:
     quarantine(house)
     house.clock.advance(120)
     quarantine(house, b"other", "adt")
-    study = house.database.write(lambda c: studies.take_study(c, image_header(), NOON))
+    study = house.database.write(lambda c: studies.take_study(c, image_header(), NOON, NOON))
     house.database.write(
-        lambda c: outbox.request_publication(c, "ehr", study.id, Target.IMAGING_STUDY, 1, house.clock.now())
+        lambda c: outbox.request_publication(
+            c, "ehr", study.id, Target.IMAGING_STUDY, 1, house.clock.now(), house.clock.now()
+        )
     )
-    house.database.write(lambda c: outbound.add_outbound(c, "placer", "C1", b"{}", "order:1", "started", NOON))
+    house.database.write(lambda c: outbound.add_outbound(c, "placer", "C1", b"{}", "order:1", "started", NOON, NOON))
     house.database.write(lambda c: audit.note_activity(c, "role", "hl7", NOON))
     house.settings.archive.mkdir()
     seen = read_measures(house.context)
@@ -291,12 +294,12 @@ def test_every_fact_is_read_from_its_rows(build: Callable[..., House]) -> None:
 
 
 def test_a_publication_is_owed_since_it_was_first_asked_for_after_it_was_done(house: House) -> None:
-    study = house.database.write(lambda c: studies.take_study(c, image_header(), NOON))
+    study = house.database.write(lambda c: studies.take_study(c, image_header(), NOON, NOON))
 
     def ask(version: int) -> datetime:
         now = house.clock.now()
         house.database.write(
-            lambda c: outbox.request_publication(c, "ehr", study.id, Target.IMAGING_STUDY, version, now)
+            lambda c: outbox.request_publication(c, "ehr", study.id, Target.IMAGING_STUDY, version, now, now)
         )
         return house.read(alarms.owed_publications)[0].oldest
 

@@ -174,7 +174,7 @@ def test_a_study_that_stays_open(kept: Kept) -> None:
 
 def test_a_message_of_ours_that_does_not_leave(kept: Kept) -> None:
     now = kept.house.clock.now()
-    kept.house.database.write(lambda c: outbound.add_outbound(c, "ris", "X1", b"{}", "order:1", "started", now))
+    kept.house.database.write(lambda c: outbound.add_outbound(c, "ris", "X1", b"{}", "order:1", "started", now, now))
     assert kept.found() == []
     later(kept)
     assert kept.found() == [("stuck", "outbound:1")]
@@ -182,7 +182,7 @@ def test_a_message_of_ours_that_does_not_leave(kept: Kept) -> None:
 
 def test_messages_for_a_destination_that_was_taken_out_of_the_settings(kept: Kept) -> None:
     now = kept.house.clock.now()
-    kept.house.database.write(lambda c: outbound.add_outbound(c, "gone", "X1", b"{}", "order:1", "started", now))
+    kept.house.database.write(lambda c: outbound.add_outbound(c, "gone", "X1", b"{}", "order:1", "started", now, now))
     assert kept.found() == [("stuck", "destination:gone")]
 
 
