@@ -19,6 +19,8 @@ from bridge.clock import SystemClock
 from bridge.errors import NotFound, TooLarge
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bridge.config import DicomPeer, Settings, WorklistView
     from bridge.dicom.worklist_user import Told
     from bridge.domain.worklist import WorklistEntry, WorklistKeys
@@ -39,7 +41,7 @@ WORDS = {
     "station": "it is another station's (stations)",
     "modality": "it is of another modality (modalities)",
     "location": "neither its place nor the patient's is the device's (locations)",
-    "key": "does not match",
+    "key": "the order has another",
     "not-readable": "the device cannot be told it in its character set, and its row says utf8 = false",
     "limit": "more entries match than limit: refused whole, or cut to the nearest (over_limit), and answered A700",
 }
@@ -55,6 +57,10 @@ class Asked:
     identifier: Any
     keys: WorklistKeys
     table: Transliteration
+    asks: datetime | None
+    """Since when the device asks for its list as it does; None when it has never asked."""
+    own: bool
+    """Nothing of the query is told here: it is the device's own."""
 
     @property
     def allowed(self) -> bool:
@@ -83,13 +89,15 @@ class Asked:
 
 
 def _query_options(command: Any) -> Any:
-    """What a query is made of: by default that of most scanners, their own title and today."""
+    """What a query is made of: by default what the scanner last asked itself, else what most ask."""
     for option in reversed(
         [
             click.option("--as", "title", default="", help="The scanner's AE title."),
-            click.option("--date", "dates", help="Day or range asked for (YYYYMMDD, '' = any).  [default: today]"),
-            click.option("--station", help="Station asked for ('' = any).  [default: its own title]"),
-            click.option("--modality", default="", help="Modality asked for.  [default: any]"),
+            click.option(
+                "--date", "dates", help="Day or range asked for (YYYYMMDD, '' = any).  [default: its last, or today]"
+            ),
+            click.option("--station", help="Station ('' = any).  [default: its last, or its title]"),
+            click.option("--modality", help="Modality ('' = any).  [default: its last, or any]"),
             click.option("-k", "--key", "keys", multiple=True, metavar="KEYWORD=VALUE", help="Any other key."),
             click.option("--fuzzy", is_flag=True, help="As a device that has negotiated fuzzy matching of names."),
             click.option("--json", "as_json", is_flag=True),
@@ -115,7 +123,9 @@ def worklist(context: click.Context, /, as_json: bool, names: bool, **query: Any
     if as_json:
         over = listing is None or listing.cut
         found = {"may_ask": asked.allowed, "over_limit": over, "entries": shown, "withheld": withheld}
-        found |= {"view": asked.rules.model_dump(mode="json", exclude={"peers"})}
+        found |= {"asks_so_since": asked.asks.isoformat() if asked.asks else None}
+        rules = asked.rules.model_dump(mode="json", exclude={"peers"})
+        found |= {"view": {name: _plain(value) for name, value in rules.items()}}
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     _head(asked)
@@ -170,13 +180,13 @@ def _asking(
     title: str,
     dates: str | None,
     station: str | None,
-    modality: str,
+    modality: str | None,
     keys: tuple[str, ...],
     fuzzy: bool,
 ) -> Iterator[tuple[WorklistDesk, Asked]]:
     """The desk that answers, and the query of the device. Raises `BadValue` as the worklist would refuse it (A900)."""
     from bridge import app
-    from bridge.dicom.worklist_user import keys_of, question
+    from bridge.dicom.worklist_user import keys_of, keyword_for_key, question
     from bridge.workflow.context import Context
     from bridge.workflow.worklist import WorklistDesk
 
@@ -185,19 +195,19 @@ def _asking(
     if wrong := [key for key in keys if "=" not in key]:
         raise click.UsageError(f"KEYWORD=VALUE, for example PatientID=1001, not {wrong[0]}")
     settings, clock = settings_of(context), SystemClock()
-    today = f"{clock.now().astimezone(settings.site.zone):%Y%m%d}"
-    identifier = question(
-        station=title if station is None else station,
-        dates=today if dates is None else dates,
-        modality=modality,
-        keys=dict(key.split("=", 1) for key in keys),
-    )
-    table = app.load_mappings(settings).transliteration
-    peer = settings.dicom.peer_of(title)
-    understood = replace(keys_of(identifier, settings.issuers), fuzzy=fuzzy)
-    asked = Asked(settings, peer, identifier, understood, table)
+    table, peer = app.load_mappings(settings).transliteration, settings.dicom.peer_of(title)
     with opened(settings) as database:
-        yield WorklistDesk(Context(database, settings, clock), table.plain), asked
+        desk = WorklistDesk(Context(database, settings, clock), table.plain)
+        last = desk.last_asked(title)
+        today = f"{clock.now().astimezone(settings.site.zone):%Y%m%d}"
+        base = dict(last.keys) if last else {"station_ae_title": title, "start_date": today}
+        told = {"station_ae_title": station, "start_date": dates, "modality": modality}
+        base |= {name: value for name, value in told.items() if value is not None}
+        more = dict(key.split("=", 1) for key in keys)
+        identifier = question(keys={keyword_for_key(name): value for name, value in base.items()} | more)
+        understood = replace(keys_of(identifier, settings.issuers), fuzzy=fuzzy)
+        own = last is not None and not keys and all(value is None for value in told.values())
+        yield desk, Asked(settings, peer, identifier, understood, table, last.since if last else None, own)
 
 
 def _listed(desk: WorklistDesk, asked: Asked) -> Listing | None:
@@ -213,14 +223,20 @@ def _head(asked: Asked) -> None:
     from bridge.dicom.charset import chosen
 
     charset = chosen(asked.peer, asked.identifier) or "ISO 646"
-    click.secho(f"{asked.peer.ae_title} ({charset}) asks for {asked.describe()}", bold=True)
+    asks = "asks, as it does itself, for" if asked.own else "asks for"
+    click.secho(f"{asked.peer.ae_title} ({charset}) {asks} {asked.describe()}", bold=True)
+    if asked.asks is None:
+        click.secho("  it has never asked for its list: its own title and today are assumed", fg="yellow")
     rules = asked.rules.model_dump(mode="json", exclude={"peers"}, exclude_defaults=True)
-    told = [f"{name} {_told(value)}" for name, value in rules.items()]
+    told = [f"{name} {json.dumps(_plain(value))}" for name, value in rules.items()]
     click.echo(f"  [[worklist.view]] {printable(', '.join(told)) or 'as shipped'}")
 
 
-def _told(value: Any) -> str:
-    return json.dumps(sorted(value) if isinstance(value, list) and value and isinstance(value[0], str) else value)
+def _plain(value: Any) -> Any:
+    """A setting as one would write it."""
+    if isinstance(value, list):
+        return sorted(value) if value and isinstance(value[0], str) else [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _all_reasons(asked: Asked, step: Explained, listed: set[int] | None) -> Iterator[Reason]:
@@ -240,16 +256,17 @@ def _words(asked: Asked, entry: WorklistEntry, reason: Reason) -> str:
     if reason.rule != "key":
         return f"{reason.rule}{f' {printable(reason.found)}' if reason.found else ''}: {WORDS[reason.rule]}"
     from bridge.dicom.query import KEY_TAGS, where
+    from bridge.dicom.worklist_user import keyword_for_key
     from bridge.domain.worklist_attributes import ATTRIBUTES
 
     name = reason.found
-    attribute = ATTRIBUTES[name]
+    attribute, told = ATTRIBUTES[name], f"key {where(KEY_TAGS[name])} {keyword_for_key(name)}"
     if not attribute.public:
-        return f"key {where(KEY_TAGS[name])} does not match"
+        return f"{told}: the order has another"
     key, has = _text(getattr(asked.keys, name)), attribute.text(entry, asked.settings.issuers)
     if name == "start_date":
         key, has = f"{key} {asked.keys.start_time}".strip(), f"{has} {entry.start_time}".strip()
-    return f"key {where(KEY_TAGS[name])} {printable(key)} does not match {printable(has) or '(empty)'}"
+    return f"{told}: asked {printable(key)}, the order has {printable(has) or 'none'}"
 
 
 def _as_json(asked: Asked, entry: WorklistEntry, reason: Reason) -> dict[str, str]:

@@ -14,6 +14,7 @@ from functools import partial
 
 from bridge.config import DicomPeer
 from bridge.dicom.services import AcquiringService, WorklistService
+from bridge.domain.worklist import WorklistKeys
 from bridge.errors import BridgeError, StoreBroken
 from bridge.log import work
 
@@ -37,16 +38,16 @@ class Notes:
         self._acquiring = acquiring
         self._broken = broken
         self._changed = threading.Condition()
-        self._asked: dict[str, None] = {}
+        self._asked: dict[str, WorklistKeys] = {}
         self._told: dict[str, _Told] = {}
         self._thread: threading.Thread | None = None
         self._writing = self._closed = False
 
-    def asked(self, calling: str) -> None:
+    def asked(self, calling: str, keys: WorklistKeys) -> None:
         """A device has asked for a worklist."""
         with self._changed:
             if not self._closed and len(self._asked) < MOST_DEVICES:
-                self._asked[calling] = None
+                self._asked[calling] = keys
                 self._wake()
 
     def told(
@@ -89,8 +90,9 @@ class Notes:
                 if not asked and not told:
                     return
                 self._writing = True
-            for calling in asked:
+            for calling, keys in asked.items():
                 self._write(calling, partial(self._acquiring.note_query, calling))
+                self._write(calling, partial(self._worklist.note_asked, calling, keys))
             for title, one in told.items():
                 withheld = {step: tag for step, tag in one.steps.items() if tag}
                 shown = one.steps.keys() - withheld.keys()

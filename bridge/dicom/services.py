@@ -22,6 +22,10 @@ class WorklistService(Protocol):
         """Matching entries, visible to this peer; `TooLarge` over a limit that cuts nothing, `StoreUnavailable`."""
         ...
 
+    def note_asked(self, title: str, keys: WorklistKeys) -> None:
+        """How a device asks for its list."""
+        ...
+
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
         """Steps (their keys) that the peer could not be told, each with the tag to blame, and those that it was."""
         ...

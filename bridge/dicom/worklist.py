@@ -52,7 +52,7 @@ class Finder:
         request = read_data_set(identifier.getvalue(), str(event.context.transfer_syntax), QUERY_ELEMENTS)
         query, shape = read_query(request, self.issuers), Shape(request)
         keys = replace(query.keys, fuzzy=fuzzy)
-        self.notes.asked(calling)
+        self.notes.asked(calling, keys)
         character_set = chosen(peer, request)
         pending = status.PENDING_WARNING if query.warn else status.PENDING
         withheld: dict[int, str] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -91,6 +91,11 @@ def _set_key(data: Dataset, row: Row, tag: int, rest: list[int], value: str, pat
     if tag not in data or not data[tag].value:
         data.add_new(tag, "SQ", Sequence([_everything(row.items)]))
     _set_key(data[tag].value[0], row.items[rest[0]], rest[0], rest[1:], value, path)
+
+
+def keyword_for_key(name: str) -> str:
+    """The keyword of a key, by its name in `WorklistKeys`."""
+    return keyword_for_tag(KEY_TAGS[name])
 
 
 def keys_of(asked: Dataset, issuers: Issuers) -> WorklistKeys:

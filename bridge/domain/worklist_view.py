@@ -8,8 +8,8 @@ of them hides in silence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from heapq import nsmallest
 
 from bridge.domain.keys import range_of, text_matches, when_matches
@@ -28,6 +28,9 @@ _SOUGHT = {
     "step": ("step_id",),
 }
 """The keys by which a device seeks somebody or something, by the words of `beyond`."""
+_OF_A_LIST = frozenset(
+    {"station_ae_title", "station_name", "step_location", "modality", "step_status", "start_date", "start_time"}
+)
 _FEWEST = 2
 """Letters that a name must begin with to seek somebody: one alone finds a whole list in 26 queries."""
 
@@ -85,6 +88,26 @@ class Reason:
 
     rule: str
     found: str = ""
+
+
+def list_keys(keys: WorklistKeys) -> dict[str, str] | None:
+    """The keys of a query for a list, such as a scanner repeats all day; None for one that seeks somebody or something.
+    None of them says who a patient is."""
+    asked = {one.name: getattr(keys, one.name) for one in fields(keys) if one.name != "fuzzy"}
+    given = {name: key for name, key in asked.items() if (key.strip(" *?^=") if isinstance(key, str) else key)}
+    return given if given.keys() <= _OF_A_LIST else None
+
+
+def moved(days_: str, by: timedelta) -> str:
+    """A day or range of days (DA) so much later; what is none stays."""
+
+    def later(day: str) -> str:
+        try:
+            return f"{datetime.strptime(day, '%Y%m%d').replace(tzinfo=UTC) + by:%Y%m%d}" if day else ""
+        except (ValueError, OverflowError):
+            return day
+
+    return "-".join(later(day.strip()) for day in days_.split("-"))
 
 
 def opened(view: View, keys: WorklistKeys) -> View:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import cast
 
 from bridge.config import DicomPeer, WorklistView
 from bridge.config.worklist import ASKER
 from bridge.domain.keys import is_universal
 from bridge.domain.told import is_alias
 from bridge.domain.worklist import Matcher, Spell, Telling, WorklistEntry, WorklistKeys
-from bridge.domain.worklist_view import Listing, Reason, View, days, nearest, opened, reasons
+from bridge.domain.worklist_view import Listing, Reason, View, days, list_keys, moved, nearest, opened, reasons
 from bridge.errors import TooLarge
-from bridge.store import review, worklist
+from bridge.store import audit, review, worklist
 from bridge.store.db import Connection
 from bridge.workflow.context import Context
 
+ASKED = "worklist-keys"
 PARKED, NOT_READABLE = "order-parked", "not-readable"
 IDENTIFIERS, OF_ANOTHER = "patient-identifiers", "patient-id-of-another-authority"
 
@@ -30,12 +33,21 @@ class Explained:
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query for a list: since when a device asks so, and its keys by their names in `WorklistKeys`."""
+
+    since: datetime
+    keys: Mapping[str, str]
+
+
 class WorklistDesk:
     def __init__(self, context: Context, spell: Spell = str) -> None:
         """`spell` writes a name as devices that lack its letters are told it."""
         self._context = context
         self._telling = Telling(context.settings.issuers, spell)
         self._noted: set[tuple[str, str]] = set()
+        self._asked: dict[str, dict[str, str]] = {}
 
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> Listing:
         """The entries that the device is shown, in order of start; over the limit of its view the nearest, and marked
@@ -95,6 +107,29 @@ class WorklistDesk:
     def _now(self) -> datetime:
         """On the clocks of the site."""
         return self._context.clock.now().astimezone(self._context.settings.site.zone)
+
+    def note_asked(self, title: str, keys: WorklistKeys) -> None:
+        """Remember how the device asks for its list, for whoever is asked why a patient is not on it. Written when it
+        asks otherwise than before, which is once a day for most."""
+        asked = list_keys(keys)
+        if asked is None or asked == self._asked.get(title):
+            return
+        at, note = self._context.clock.now(), json.dumps(asked)
+        self._context.database.write(lambda c: audit.note_activity(c, ASKED, title, at, note=note))
+        self._asked[title] = asked
+
+    def last_asked(self, title: str) -> Asked | None:
+        """How the device last asked for its list, its days counted from today; None when it never did."""
+        with self._context.database.read() as connection:
+            known = [r for r in audit.activities(connection) if (r["kind"], r["name"]) == (ASKED, title)]
+        if not known:
+            return None
+        at = cast("datetime", known[0]["at"])
+        keys = json.loads(str(known[0]["note"]))
+        since = self._now().date() - at.astimezone(self._context.settings.site.zone).date()
+        if "start_date" in keys:
+            keys["start_date"] = moved(keys["start_date"], since)
+        return Asked(at, keys)
 
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
         """Keep the review list true for steps that this device could not be told, or now was.

@@ -16,7 +16,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind as MWL  # type: ignore[attr-defined]
 
 from bridge.sandbox import ris as messages
-from bridge.sandbox.hospital import Hospital
+from bridge.sandbox.hospital import Hospital, wait_for
 from bridge.sandbox.ris import DemoOrder, DemoPatient, Ris
 from bridge.uids import new_uid
 
@@ -209,6 +209,18 @@ def test_without_that_rule_it_is_gone(mr1: Ask, ris: Ris, hospital: Hospital) ->
     (item,) = scanner.worklist(AccessionNumber=order.accession)
     scanner.complete(scanner.start(item), [])
     assert accessions(mr1(AccessionNumber=order.accession)) == set()
+
+
+def test_why_asks_as_the_scanner_itself_does(ct1: Ask, ris: Ris, hospital: Hospital) -> None:
+    order = an_order("CT", now() + timedelta(days=3))
+    ris.send(messages.omi_o23, order)
+    ct1(now().date(), Modality="CT")
+
+    def told() -> str:
+        return hospital.run("worklist", "why", order.accession, "--as", "CT1").stdout
+
+    assert wait_for(lambda: "as it does itself" in told(), 5, every=1)
+    assert f"asked {now():%Y%m%d}, the order has {order.start:%Y%m%d %H%M%S}" in told()
 
 
 def test_why_says_what_the_list_shows(ris: Ris, hospital: Hospital) -> None:

@@ -12,9 +12,13 @@ from sqlalchemy import update
 
 from bridge import app, cli_worklist
 from bridge.cli_worklist import WORDS
+from bridge.clock import SystemClock
 from bridge.domain import worklist_view
 from bridge.domain.order import OrderStatus
+from bridge.domain.worklist import WorklistKeys
 from bridge.store.schema import imaging_order, scheduled_procedure_step
+from bridge.workflow.context import Context
+from bridge.workflow.worklist import WorklistDesk
 from tests.unit.cli.site import CONFIG, OnDisk, order
 
 DAY = "20991126"
@@ -66,6 +70,35 @@ def test_a_scanner_asks_for_its_own_station_on_the_day(site: OnDisk) -> None:
 
 def test_it_asks_for_today_unless_told_otherwise(site: OnDisk) -> None:
     assert accessions(site, "--as", "CT1") == []
+
+
+def asks(site: OnDisk, **keys: str) -> None:
+    """The scanner asks by itself, as it does all day."""
+    database = app.open_database(site.settings)
+    WorklistDesk(Context(database, site.settings, SystemClock())).note_asked("CT1", WorklistKeys(**keys))
+    database.close()
+
+
+def test_it_asks_as_the_scanner_itself_last_did(site: OnDisk) -> None:
+    asks(site, modality="MR")
+    assert accessions(site, "--as", "CT1") == ["A3"]
+    assert "CT1 (ISO_IR 100) asks, as it does itself, for (0008,0060) MR" in site.run("worklist", "--as", "CT1").output
+
+
+def test_what_is_told_otherwise_takes_the_place_of_what_it_asked(site: OnDisk) -> None:
+    asks(site, modality="MR", start_date="20200101")
+    assert accessions(site, "--as", "CT1", "--date", DAY) == ["A3"]
+    assert accessions(site, "--as", "CT1", "--date", DAY, "--modality", "CT") == ["A1", "A2"]
+    assert "as it does itself" not in site.run("worklist", "--as", "CT1", "--date", DAY).output
+
+
+def test_a_scanner_that_never_asked_is_said_to(site: OnDisk) -> None:
+    assert "it has never asked" in site.run("worklist", "--as", "CT1").output
+
+
+def test_why_names_the_keys_that_the_scanner_itself_asks_by(site: OnDisk) -> None:
+    asks(site, modality="MR", step_location="ROOM 9")
+    assert why(site, "A1", "--as", "CT1") == [("key", "(0008,0060)"), ("key", "(0040,0011)")]
 
 
 def test_any_station_and_any_day(site: OnDisk) -> None:
@@ -151,13 +184,13 @@ def test_an_order_that_is_shown_has_no_reason(site: OnDisk) -> None:
 def test_the_keys_that_do_not_match_are_named_with_what_the_order_has(site: OnDisk) -> None:
     assert why(site, "A3", "--as", "CT1", "--date", "20991127") == [("key", "(0040,0001)"), ("key", "(0040,0002)")]
     shown = site.run("worklist", "why", "A3", "--as", "CT1", "--date", "20991127").output
-    assert "key (0040,0002) 20991127 does not match 20991126 093000" in shown
-    assert "key (0040,0001) CT1 does not match MR1" in shown
+    assert "(0040,0002) ScheduledProcedureStepStartDate: asked 20991127, the order has 20991126 093000" in shown
+    assert "key (0040,0001) ScheduledStationAETitle: asked CT1, the order has MR1" in shown
 
 
 def test_a_key_that_says_who_a_patient_is_is_named_without_its_value(site: OnDisk) -> None:
     shown = site.run("worklist", "why", "A1", "--as", "CT1", "--date", DAY, "-k", "PatientName=ROE*").output
-    assert "key (0010,0010) does not match" in shown and "ROE" not in shown and "DOE" not in shown
+    assert "key (0010,0010) PatientName: the order has another" in shown and "ROE" not in shown and "DOE" not in shown
 
 
 def test_an_unknown_accession_number_is_told(site: OnDisk) -> None:

@@ -109,6 +109,9 @@ class FakeWorklist:
             found.cut = True
         return found
 
+    def note_asked(self, title: str, keys: WorklistKeys) -> None:
+        pass
+
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
         pass
 

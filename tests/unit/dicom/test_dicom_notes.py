@@ -10,16 +10,22 @@ import pytest
 
 from bridge.config import DicomPeer
 from bridge.dicom.notes import MOST_DEVICES, Notes
+from bridge.domain.worklist import WorklistKeys
 from bridge.errors import StoreBroken, StoreUnavailable
 from tests.unit.dicom.support import FakeAcquiring, FakeWorklist
 
 CT1 = DicomPeer(ae_title="CT1", utf8=False)
+LIST = WorklistKeys(station_ae_title="CT1")
 
 
 @dataclass
 class Desk(FakeWorklist):
     noted: list[tuple[str, dict[int, str], set[int]]] = field(default_factory=list)
     away: Exception | None = None
+    asks: list[tuple[str, WorklistKeys]] = field(default_factory=list)
+
+    def note_asked(self, title: str, keys: WorklistKeys) -> None:
+        self.asks.append((title, keys))
 
     def note_unreadable(self, peer: DicomPeer, withheld: Mapping[int, str], shown: Set[int]) -> None:
         if self.away:
@@ -49,18 +55,25 @@ def store() -> Iterator[Locked]:
 
 def test_a_device_that_asks_and_asks_while_the_store_is_locked_is_noted_once(store: Locked) -> None:
     notes = Notes(Desk(), store, lambda: None)
-    notes.asked("MR1")
+    notes.asked("MR1", LIST)
     assert store.reached.wait(5)
     for _ in range(100):
-        notes.asked("CT1")
+        notes.asked("CT1", LIST)
     store.free.set()
     assert notes.close(5) and store.queries == ["MR1", "CT1"]
+
+
+def test_the_desk_learns_how_the_device_asks() -> None:
+    desk = Desk()
+    notes = Notes(desk, FakeAcquiring(), lambda: None)
+    notes.asked("CT1", LIST)
+    assert notes.close(5) and desk.asks == [("CT1", LIST)]
 
 
 def test_what_two_queries_told_under_a_lock_is_noted_together_the_newer_of_each_step(store: Locked) -> None:
     desk = Desk()
     notes = Notes(desk, store, lambda: None)
-    notes.asked("MR1")
+    notes.asked("MR1", LIST)
     assert store.reached.wait(5)
     notes.told(CT1, {1: "(0010,0010)", 2: "(0010,0010)"}, {3})
     notes.told(CT1, {3: "(0032,1060)"}, {2})
@@ -74,7 +87,7 @@ def test_a_store_that_is_away_stops_no_later_note() -> None:
     acquiring = FakeAcquiring()
     notes = Notes(desk, acquiring, lambda: None)
     notes.told(CT1, {1: "(0010,0010)"}, set())
-    notes.asked("CT1")
+    notes.asked("CT1", LIST)
     assert notes.close(5) and acquiring.queries == ["CT1"]
 
 
@@ -83,7 +96,7 @@ def test_an_error_of_ours_stops_no_later_note() -> None:
     acquiring = FakeAcquiring()
     notes = Notes(desk, acquiring, lambda: None)
     notes.told(CT1, {1: "(0010,0010)"}, set())
-    notes.asked("CT1")
+    notes.asked("CT1", LIST)
     assert notes.close(5) and acquiring.queries == ["CT1"]
 
 
@@ -96,17 +109,17 @@ def test_a_failed_sync_ends_the_process() -> None:
 
 def test_titles_that_are_made_up_while_the_store_is_locked_fill_no_memory(store: Locked) -> None:
     notes = Notes(Desk(), store, lambda: None)
-    notes.asked("MR1")
+    notes.asked("MR1", LIST)
     assert store.reached.wait(5)
     for number in range(MOST_DEVICES + 100):
-        notes.asked(f"AE{number}")
+        notes.asked(f"AE{number}", LIST)
     store.free.set()
     assert notes.close(20) and len(store.queries) == MOST_DEVICES + 1
 
 
 def test_a_stop_does_not_wait_for_a_store_that_is_locked(store: Locked) -> None:
     notes = Notes(Desk(), store, lambda: None)
-    notes.asked("CT1")
+    notes.asked("CT1", LIST)
     assert store.reached.wait(5)
     assert not notes.close(0.05)
 
@@ -115,5 +128,5 @@ def test_nothing_is_noted_after_the_stop() -> None:
     acquiring = FakeAcquiring()
     notes = Notes(Desk(), acquiring, lambda: None)
     assert notes.close(1)
-    notes.asked("CT1")
+    notes.asked("CT1", LIST)
     assert notes.close(0.1) and acquiring.queries == []
