@@ -22,7 +22,6 @@ from bridge.dicom.model import lines
 from bridge.dicom.policy import _MESSAGE_SYNTAXES, _OPERATION, CALLED_UNKNOWN, CALLING_UNKNOWN, CONGESTION, WORKLIST
 from bridge.dicom.walk import MAX_DEPTH, MESSAGE_ELEMENTS, OBJECT_ELEMENTS, QUERY_ELEMENTS, TRANSFER_SYNTAXES
 from bridge.domain.commitment import FailureReason
-from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.performed import PerformedStatus
 from bridge.mapping import Mappings
 from bridge.markdown import code, table
@@ -235,8 +234,10 @@ def _worklist(settings: Settings) -> list[str]:
         "two items in a sequence are refused: A900 with the offending element.",
         "- Beside its keys stand the rules for the device (`[[worklist.view]]`, docs/worklist.md): stations, "
         "modalities, "
-        f"places, statuses ({', '.join(sorted(VISIBLE))}), limit ({view.limit}), age ({settings.worklist.age_days} "
-        "days).",
+        f"places, statuses ({', '.join(sorted(view.statuses))}), age ({settings.worklist.age_days} days), and the "
+        "hours round now that a query for today is given besides.",
+        f"- Over the limit ({view.limit}) a query is refused with A700 and no answer; or, by setting, the entries that "
+        "begin nearest to now are answered and A700 is the last status. 0000 says that all was told.",
         "- C-CANCEL ends the answers with FE00.",
         "- Attributes that a site's mapping adds (chapter 7) are told on top when asked for.",
     ]
@@ -360,9 +361,9 @@ def _charsets(settings: Settings) -> list[str]:
     return [
         f"Read and written: {known}, with code extensions.",
         "",
-        f"Answers come in the device's set (`character_set`; {settings.dicom.character_set} unless told otherwise). "
-        "What it "
-        "lacks is told by the alphabetic group alone, else spelt by a declared table, else, with `utf8 = true`, in "
+        "Answers come in the device's set (`character_set` of its row); without one in the query's own (0008,0005), "
+        f"unless that names the default repertoire or none; else in the site's ({settings.dicom.character_set}). What "
+        "it lacks is told by the alphabetic group alone, else spelt by a declared table, else, with `utf8 = true`, in "
         "ISO_IR 192; with `utf8 = false` the entry is withheld and listed for a person. A question mark never stands "
         "for a letter. Objects are kept as they come.",
     ]
