@@ -16,11 +16,13 @@ from bridge import __version__
 from bridge.config import Settings
 from bridge.config.dicom import CHARACTER_SETS
 from bridge.dicom import mpps_table, status
+from bridge.dicom.availability import MOST_INSTANCES
 from bridge.dicom.classes import STORAGE
 from bridge.dicom.commitment import MOST_REFERENCES
 from bridge.dicom.model import lines
 from bridge.dicom.policy import _MESSAGE_SYNTAXES, _OPERATION, CALLED_UNKNOWN, CALLING_UNKNOWN, CONGESTION, WORKLIST
 from bridge.dicom.walk import MAX_DEPTH, MESSAGE_ELEMENTS, OBJECT_ELEMENTS, QUERY_ELEMENTS, TRANSFER_SYNTAXES
+from bridge.domain.availability import PRESENT, Availability
 from bridge.domain.commitment import FailureReason
 from bridge.domain.performed import PerformedStatus
 from bridge.mapping import Mappings
@@ -142,11 +144,15 @@ def _networking(settings: Settings) -> list[str]:
         "",
         *_commitment(settings),
         "",
-        "### 3.9 Statuses",
+        "### 3.9 Instance availability (PS3.4 Annex R, RAD-49)",
+        "",
+        *_availability(),
+        "",
+        "### 3.10 Statuses",
         "",
         *_statuses(),
         "",
-        "### 3.10 Network interface and configuration",
+        "### 3.11 Network interface and configuration",
         "",
         *_configuration(settings),
     ]
@@ -318,6 +324,20 @@ def _commitment(settings: Settings) -> list[str]:
         "- The same request again is answered 0000 and reported once; the same transaction with another list is 0131. "
         "At "
         f"most {MOST_REFERENCES} instances a request.",
+    ]
+
+
+def _availability() -> list[str]:
+    present = " or ".join(PRESENT)
+    return [
+        "N-CREATE of an archive that may `ian`, one study each; the newest word of an archive on an instance holds. "
+        f"{present} counts as come when a device lists the instance by MPPS. A study whose instances are all "
+        f"{Availability.UNAVAILABLE} at every archive that speaks of them leaves record and viewer, and a person is "
+        "told; of some, a person is told.",
+        "",
+        "Type 1 attributes of Table R.3.2-1 are required (0120, 0121; 0106 for a value that cannot be), absent type 2 "
+        f"ones are taken; attributes outside the table are ignored (0107). At most {MOST_INSTANCES} instances a "
+        "notification.",
     ]
 
 

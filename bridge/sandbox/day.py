@@ -48,7 +48,7 @@ def _day(folder: Path, *, once: bool, viewer: Path, tell: Narrator) -> int:
     tell.section("Setting up the pretend hospital (demo data only; no one here is a real patient)")
     ports = Ports.free() if once else DEMO_PORTS
     if not once:
-        check_ports((EHR_PORT, ports.hl7, ports.dicom, ports.public, ports.viewer))
+        check_ports((EHR_PORT, ports.hl7, ports.dicom, ports.public, ports.viewer, ports.scanner))
     clean(folder)
     with tell.progress("Setup", viewer.name, f"the OHIF viewer {pinned()[0]} by the locked npm ci") as tick:
         install(viewer, lambda _, done, total: tick(done, total))

@@ -36,11 +36,13 @@ class Ports:
     dicom: int
     public: int
     viewer: int
+    scanner: int
+    """Where the CT itself listens, to be told what became of its images."""
 
     @classmethod
     def free(cls) -> Ports:
-        """Four loopback ports that nobody has at this moment."""
-        held = [socket.socket() for _ in range(4)]
+        """Five loopback ports that nobody has at this moment."""
+        held = [socket.socket() for _ in range(5)]
         try:
             for one in held:
                 one.bind(("127.0.0.1", 0))
@@ -50,7 +52,7 @@ class Ports:
                 one.close()
 
 
-DEMO_PORTS = Ports(hl7=2575, dicom=11112, public=8080, viewer=8081)
+DEMO_PORTS = Ports(hl7=2575, dicom=11112, public=8080, viewer=8081, scanner=11113)
 
 
 class Hospital:
@@ -100,6 +102,7 @@ class Hospital:
             dicom_port=self.ports.dicom,
             public_port=self.ports.public,
             viewer_port=self.ports.viewer,
+            scanner_port=self.ports.scanner,
             quiet_seconds=quiet_seconds,
             create_service_request=str(create_service_request).lower(),
             imaging_study=imaging_study,

@@ -74,7 +74,7 @@ class Scanner:
 
     def echo(self) -> None:
         """C-ECHO (PS3.4 Annex A); RemoteUnavailable or RemoteRefused when it does not come back with 0000."""
-        with self._association([(Verification, [ImplicitVRLittleEndian])]) as assoc:
+        with self.association([(Verification, [ImplicitVRLittleEndian])]) as assoc:
             _require_success(assoc.send_c_echo(), "C-ECHO")
 
     def worklist(
@@ -91,7 +91,7 @@ class Scanner:
         query = _worklist_query(self.ae_title if station is None else station, day, modality, keys)
         found: list[Dataset] = []
         contexts = [(ModalityWorklistInformationFind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
-        with self._association(contexts) as assoc:
+        with self.association(contexts) as assoc:
             for status, identifier in assoc.send_c_find(query, ModalityWorklistInformationFind):
                 if status.get("Status") in _PENDING and identifier is not None:
                     found.append(identifier)
@@ -104,7 +104,7 @@ class Scanner:
         several; returns its UID. Once more for the same item is a retake (the append case)."""
         mpps_uid = new_uid()
         attributes = self._created(item)
-        with self._association(_MPPS_CONTEXT) as assoc:
+        with self.association(_MPPS_CONTEXT) as assoc:
             status, _ = assoc.send_n_create(attributes, ModalityPerformedProcedureStep, mpps_uid)
             _require_success(status, "N-CREATE")
         return mpps_uid
@@ -112,7 +112,7 @@ class Scanner:
     def told(self, mpps_uid: str) -> Dataset:
         """N-GET of all that the bridge holds of a performed step (PS3.4 F.8)."""
         contexts = [(ModalityPerformedProcedureStepRetrieve, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
-        with self._association(contexts) as assoc:
+        with self.association(contexts) as assoc:
             status, attributes = assoc.send_n_get([], ModalityPerformedProcedureStepRetrieve, mpps_uid)
             _require_success(status, "N-GET")
         assert attributes is not None
@@ -135,7 +135,7 @@ class Scanner:
         A data set must have its file meta information. A path is read when its turn comes.
         """
         failed: list[tuple[str, int]] = []
-        with self._association(_storage_contexts(objects)) as assoc:
+        with self.association(_storage_contexts(objects)) as assoc:
             for number, one in enumerate(objects, 1):
                 dataset = one if isinstance(one, Dataset) else dcmread(one)
                 answer = assoc.send_c_store(dataset)
@@ -191,12 +191,13 @@ class Scanner:
             changed.PerformedProcedureStepDiscontinuationReasonCodeSequence = [
                 _code(reason[0], reason[2] if len(reason) > 2 else "DCM", reason[1])
             ]
-        with self._association(_MPPS_CONTEXT) as assoc:
+        with self.association(_MPPS_CONTEXT) as assoc:
             status, _ = assoc.send_n_set(changed, ModalityPerformedProcedureStep, mpps_uid)
             _require_success(status, "N-SET")
 
     @contextmanager
-    def _association(self, contexts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[Association]:
+    def association(self, contexts: Sequence[tuple[str, Sequence[str]]]) -> Iterator[Association]:
+        """An association of its own; RemoteRefused or RemoteUnavailable when there is none."""
         ae = AE(ae_title=self.ae_title)
         ae.acse_timeout = ae.connection_timeout = 10
         ae.dimse_timeout = ae.network_timeout = 60

@@ -17,6 +17,7 @@ from pydicom import Dataset
 from bridge.clock import Clock, SystemClock
 from bridge.errors import NotFound, RemoteUnavailable
 from bridge.sandbox.browse import Browser, Opened, frames_of, instance_uid
+from bridge.sandbox.commitment import Inquiry
 from bridge.sandbox.ehr import PretendEhr
 from bridge.sandbox.hospital import Hospital
 from bridge.sandbox.images import ct_phantom, mr_from_wheel, us_clip
@@ -74,7 +75,7 @@ class Story:
         scanner = self.hospital.scanner("CT1")
         with self.tell.step("CT1", "Bridge", "C-ECHO"):
             scanner.echo()
-        self._perform(scanner, "CT", lambda item, uid: ct_phantom(item, SLICES, mpps_uid=uid))
+        self._commit(scanner, self._perform(scanner, "CT", lambda item, uid: ct_phantom(item, SLICES, mpps_uid=uid)))
 
     def publishing_ct(self) -> None:
         """The registration reaches the EHR later than the images: the publication waits, and says why."""
@@ -149,7 +150,8 @@ class Story:
             ack = self._ris.send(build, what)
             answer.set(ack.code, good=ack.code == "AA")
 
-    def _perform(self, scanner: Scanner, modality: str, make: Callable[[Dataset, str], list[Dataset]]) -> None:
+    def _perform(self, scanner: Scanner, modality: str, make: Callable[[Dataset, str], list[Dataset]]) -> list[Dataset]:
+        """The images that it made."""
         name, order = scanner.ae_title, self.orders[modality]
         with self.tell.step(name, "Bridge", f"C-FIND  worklist of {order.start:%Y-%m-%d} for {modality}") as answer:
             items = scanner.worklist(order.start.date(), modality)
@@ -170,6 +172,18 @@ class Story:
         with self.tell.step(name, "Bridge", "N-SET  MPPS completed") as answer:
             scanner.complete(uid, images)
             answer.set("0000")
+        return images
+
+    def _commit(self, scanner: Scanner, images: list[Dataset]) -> None:
+        """The scanner asks whether it may delete its images."""
+        with Inquiry(scanner, images, self.hospital.ports.scanner) as inquiry:
+            with self.tell.step(scanner.ae_title, "Bridge", "N-ACTION  storage commitment: are they safe?") as answer:
+                inquiry.ask()
+                answer.set("0000")
+            with self.tell.step("Bridge", scanner.ae_title, "N-EVENT-REPORT  after a check of the disk") as answer:
+                kept = inquiry.answer(_PATIENCE)
+                good = len(kept.committed) == len(images)
+                answer.set(f"{len(kept.committed)} of {counted(len(images), 'image')} committed", good=good)
 
     def _await_study(self, modality: str) -> None:
         """Until the EHR's FHIR search has the study of this order."""

@@ -27,6 +27,8 @@ STEPS = (
     "C-ECHO",
     "C-FIND .* for CT",
     "C-STORE  CT",
+    "N-ACTION  storage commitment",
+    "N-EVENT-REPORT .*32 of 32 images committed",
     "waits, will try again: waiting-for-patient",
     "ImagingStudy  CT .*basedOn ServiceRequest",
     "C-FIND .* for MR",
