@@ -70,7 +70,8 @@ class DicomPeer(Section):
 
     `utf8`: what `character_set` cannot tell may come in UTF-8; else the entry is withheld and listed for a person.
     Whichever of the two a row leaves out is as in `[dicom]`. What it is shown of the worklist is in `worklist.py`.
-    `host`, `port`: where it listens itself, to be told what became of a storage commitment.
+    `host`, `port`: where it listens itself, to be told what became of a storage commitment; "same": first on the
+    association on which it asked.
     """
 
     ae_title: AeTitle
@@ -78,6 +79,7 @@ class DicomPeer(Section):
     may: frozenset[Operation] = frozenset({"echo", "worklist", "mpps", "store", "commit"})
     host: str = ""
     port: Port = 0
+    commitment: Literal["new", "same"] = "new"
     character_set: CharacterSet = "ISO_IR 192"
     utf8: bool = True
     patient_issuer: str = ""

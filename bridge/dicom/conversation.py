@@ -25,6 +25,7 @@ from bridge.dicom.messages import Assembler, Limits, Message, number, uid, write
 from bridge.dicom.operations import Operations, title_of
 from bridge.dicom.places import Memory
 from bridge.dicom.policy import LIMIT, VERSION, WORKLIST, Rejection
+from bridge.dicom.reports import QUIET_SECONDS, RESPONSE
 from bridge.dicom.status import PENDING, PENDING_WARNING, SUCCESS
 from bridge.dicom.upper import (
     HEADER,
@@ -172,6 +173,7 @@ class Conversation:
                 _remove(file)
         self._queue.clear()
         self._memory.free(self)
+        self._operations.reports.gone(self._served)
 
     # Reading
 
@@ -180,8 +182,16 @@ class Conversation:
         while not self._queue:
             if self._upper.state is State.RELEASING:
                 return None
+            self._speak()
             self._read()
         return self._queue.popleft()
+
+    def _speak(self) -> None:
+        """What we owe the peer unasked (a report of commitment), while it is silent."""
+        reports = self._operations.reports
+        while reports.owes(self._served) and not self._wire.readable(QUIET_SECONDS):
+            reports.speak(self._served)
+            self._wire.flush()
 
     def _read(self) -> None:
         """One PDU: the messages that it ends are queued."""
@@ -262,6 +272,10 @@ class Conversation:
                 self._hold()
 
     def _dispatch(self, message: Message) -> None:
+        if message.field == RESPONSE:
+            answered = number(message.elements, messages.RESPONDED_TO), number(message.elements, messages.STATUS)
+            self._operations.reports.heard(self._served, *answered)
+            return
         context = self._contexts[message.context_id]
         usual = uid(message.elements, messages.CLASS) == str(context.abstract_syntax)
         request = self._request(message)

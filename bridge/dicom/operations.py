@@ -27,6 +27,7 @@ from bridge.dicom.files import Archive
 from bridge.dicom.notes import Notes
 from bridge.dicom.performed import Steps
 from bridge.dicom.policy import AVAILABILITY, CONGESTION, Policy, Rejection, in_place
+from bridge.dicom.reports import Reports
 from bridge.dicom.services import Services
 from bridge.dicom.storage import Receiver
 from bridge.dicom.worklist import Answer, Finder
@@ -65,6 +66,7 @@ class Operations:
         self._notes = Notes(services.worklist, services.acquiring, services.broken)
         self._finder = Finder(services.worklist, self._notes, issuers, table)
         self._steps = Steps(services.performing, settings.defaults, issuers, settings.performed, table)
+        self.reports = Reports(services, clock)
         self._running = 0
         self._draining = False
         self._idle = threading.Condition()
@@ -162,6 +164,8 @@ class Operations:
             request = commitment.read_request(event)
             operation.fields["count"] = len(request.references)
             self.services.committing.take_request(request, operation.peer.ae_title)
+            if operation.peer.commitment == "same":
+                self.reports.expect(event.assoc, operation.peer.ae_title, request.transaction_uid, event.context)
             return status.SUCCESS
 
         return self._answer("n-action", event, act, status.action_status), None
@@ -234,9 +238,11 @@ class Operations:
         operation = _Operation(name, peer, address, self.clock.monotonic())
         with self._idle:
             self._running += 1
+        self.reports.busy(event.assoc, 1)
         try:
             yield operation
         finally:
+            self.reports.busy(event.assoc, -1)
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()

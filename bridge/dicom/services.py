@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from bridge.config import DicomPeer
 from bridge.domain.availability import AvailabilityNotice
-from bridge.domain.commitment import CommitmentRequest
+from bridge.domain.commitment import ClaimedReport, CommitmentRequest
 from bridge.domain.performed import PerformedStatus, PerformedStep
 from bridge.domain.study import InstanceHeader, StoredFile
 from bridge.domain.worklist import WorklistKeys
@@ -69,6 +69,14 @@ class AcquiringService(Protocol):
 class CommittingService(Protocol):
     def take_request(self, request: CommitmentRequest, calling_ae: str) -> None:
         """Kept when this returns. Raises `StateConflict` for a Transaction UID of another list."""
+        ...
+
+    def claim_report(self, calling_ae: str, transaction_uid: str) -> ClaimedReport | None:
+        """What was found, if it is known and nobody else tells it: the caller does, then settles it."""
+        ...
+
+    def settle_report(self, report: ClaimedReport, status: int | None) -> None:
+        """What the device answered; None = nothing."""
         ...
 
 

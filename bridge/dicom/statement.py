@@ -320,7 +320,8 @@ def _commitment(settings: Settings) -> list[str]:
         ),
         "",
         "- The report comes on an association of ours to the peer's `host` and `port`, with SCP/SCU role selection; a "
-        "device that ignores it gets it all the same. Without `host` a person is told.",
+        "device that ignores it gets it all the same. Without `host` a person is told. With `commitment` = same it "
+        "comes first on the association that asked, while that is open and silent.",
         "- The same request again is answered 0000 and reported once; the same transaction with another list is 0131. "
         "At "
         f"most {MOST_REFERENCES} instances a request.",

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from pynetdicom import AE, _config, evt
+from pynetdicom.dimse_messages import N_ACTION_RSP, N_EVENT_REPORT_RSP
 from pynetdicom.events import Event
 from pynetdicom.pdu import P_DATA_TF
 
@@ -18,6 +19,7 @@ from bridge.dicom.guard import Guarded, Meter, Server
 from bridge.dicom.insides import contain, context_of, discard, receiving, tune
 from bridge.dicom.operations import Operations, title_of
 from bridge.dicom.policy import VERIFICATION, Rejection
+from bridge.dicom.reports import QUIET_SECONDS
 
 ACSE_SECONDS = 30
 _SLACK = 64 * 1024
@@ -91,6 +93,7 @@ class StockListener:
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_PDU_RECV, self._on_pdu),
             (evt.EVT_DIMSE_RECV, self._on_message),
+            (evt.EVT_DIMSE_SENT, self._on_sent),
             (evt.EVT_ABORTED, self._on_gone),
             (evt.EVT_CONN_CLOSE, self._on_gone),
             *self.operations.handlers(),
@@ -123,7 +126,22 @@ class StockListener:
         if isinstance(event.pdu, P_DATA_TF):
             self._end(event, self._meter.received(event.assoc, event.pdu))
 
+    def _on_sent(self, event: Event) -> None:
+        """An N-ACTION is answered: its report may follow on this association, from a thread that waits for it."""
+        if isinstance(event.message, N_ACTION_RSP) and self.operations.reports.owes(event.assoc):
+            threading.Thread(target=self._speak, args=(event.assoc,), name="report", daemon=True).start()
+
+    def _speak(self, association: Any) -> None:
+        reports, pause = self.operations.reports, threading.Event()
+        while association.is_established and reports.owes(association):
+            pause.wait(QUIET_SECONDS / 2)
+            if reports.quiet(association) and association.dimse.msg_queue.empty():
+                reports.speak(association)
+
     def _on_message(self, event: Event) -> None:
+        if isinstance(event.message, N_EVENT_REPORT_RSP):
+            answer: Any = event.message.command_set
+            self.operations.reports.heard(event.assoc, answer.MessageIDBeingRespondedTo, answer.Status)
         on_disk = receiving(event.assoc) is not None
         storage = self.operations.policy.storage
         if on_disk and context_of(event.assoc, event.message.context_id) not in storage:
@@ -141,4 +159,5 @@ class StockListener:
         logs.work(log, "association ended", logging.WARNING, aet=title, peer=address, reason=why)
 
     def _on_gone(self, event: Event) -> None:
+        self.operations.reports.gone(event.assoc)
         discard(event.assoc)

@@ -69,15 +69,15 @@ class Wire:
         begin, self._start = self._start, self._start + count
         return self._view[begin : self._start]
 
-    def readable(self) -> bool:
-        """Whether the peer has sent more, or has gone."""
+    def readable(self, seconds: float = 0) -> bool:
+        """Whether the peer has sent more, or has gone; within so many seconds."""
         if self._start < self._end:
             return True
         if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
             return True
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(seconds * 1000))
 
     def send(self, data: bytes) -> None:
         """Keep an answer for the next `flush`, which comes by itself when there is much."""

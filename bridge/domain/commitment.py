@@ -70,6 +70,14 @@ class CommitmentResult:
         return 2 if self.failed else 1
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedReport:
+    """A result in the hands of whoever tells it; `claim` is the workflow's own."""
+
+    result: CommitmentResult
+    claim: object
+
+
 def fault_of_row(reference: Reference, holding: Holding | None, stored: Set[str]) -> FailureReason | None:
     """Why an instance is not safe, as far as our rows tell; None = its file decides. `stored`: the classes we take."""
     if holding is None:

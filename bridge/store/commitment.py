@@ -97,7 +97,7 @@ _JUDGE = Prepared(
         state=CommitmentState.DUE,
         failures=bindparam("found"),
         checked_at=bindparam("at"),
-        next_attempt_at=bindparam("at"),
+        next_attempt_at=bindparam("next"),
         lease_owner=None,
         lease_until=None,
     )
@@ -217,11 +217,16 @@ def renew_claim(connection: Connection, claim: Claim, owner: str, until: datetim
 
 
 def judge_claim(
-    connection: Connection, claim: Claim, owner: str, failures: Mapping[str, int], at: datetime
-) -> bool:  # fmt: skip
-    """What the check found; False: the lease was lost."""
+    connection: Connection,
+    claim: Claim,
+    owner: str,
+    failures: Mapping[str, int],
+    at: datetime,
+    next_at: datetime | None = None,
+) -> bool:
+    """What the check found, to be told from `next_at` on (at once); False: the lease was lost."""
     values = {"i": claim.id, "mine": claim.epoch, "owner": owner, "found": dict(failures), "at": at}
-    return connection.execute(_JUDGE, values).rowcount == 1
+    return connection.execute(_JUDGE, {**values, "next": next_at or at}).rowcount == 1
 
 
 def settle_claim(

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 from bridge.domain.commitment import (
     FAULT_OF_FILE,
+    ClaimedReport,
     CommitmentRequest,
     CommitmentState,
     Reference,
@@ -41,6 +42,8 @@ FRESH = timedelta(minutes=5)
 """An older verdict is not told: the disk is asked again."""
 LONGEST = timedelta(hours=1)
 """No pause is longer; a later moment is a clock's mistake."""
+SAME_SECONDS = 30.0
+"""So long a report is left to the association that asked for it, where the device's row says so."""
 PAGE = 200
 SLOTS = 8
 FAILED, NO_ADDRESS = "commitment-failed", "commitment-undeliverable"
@@ -53,6 +56,7 @@ class Commitments:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._owner = this_process()
 
     def take_request(self, request: CommitmentRequest, calling_ae: str) -> None:
         """N-ACTION: kept when this returns. The same request again is asked anew, for its device has lost our word.
@@ -71,6 +75,37 @@ class Commitments:
                 raise StateConflict("the Transaction UID is in use for another list", where="(0008,1195)")
             commitment.ask_again(connection, row.id, row.epoch, at)
         self._audit(connection, row.id, f"ae:{ae}", "commitment-asked", {"instances": len(request.references)})
+
+    def claim_report(self, calling_ae: str, transaction_uid: str) -> ClaimedReport | None:
+        """For the association that asked: what was found, if it is and nobody else tells it."""
+        now = self._context.clock.now()
+
+        def change(connection: Connection) -> Claim | None:
+            row = commitment.find_commitment(connection, calling_ae, transaction_uid)
+            if row is None or row.state != CommitmentState.DUE:
+                return None
+            return commitment.claim_commitment(connection, row.id, CommitmentState.DUE, self._owner, now, now + LEASE)
+
+        with self._context.database.read() as connection:
+            row = commitment.find_commitment(connection, calling_ae, transaction_uid)
+        if row is None or row.state != CommitmentState.DUE:
+            return None
+        claim = self._context.database.write(change)
+        return ClaimedReport(result_of(claim.request, claim.failures), claim) if claim else None
+
+    def settle_report(self, report: ClaimedReport, status: int | None) -> None:
+        """What the device answered; None = nothing. What it did not take is told on an association of our own."""
+        claim, now = report.claim, self._context.clock.now()
+        assert isinstance(claim, Claim)
+        if status == 0:
+            self._context.database.write(lambda c: delivered(c, claim, self._owner, self._context, "role:dicom"))
+            return
+        answer = "no-answer" if status is None else f"{commitment.REFUSED}{status:04X}"
+        self._context.database.write(
+            lambda c: commitment.settle_claim(
+                c, claim, self._owner, CommitmentState.DUE, answer, next_at=now, failed=True
+            )
+        )
 
     def retry(self, key: int, who: str) -> bool:
         """A person: check it and tell its device at once, also again. False when there is none."""
@@ -206,7 +241,9 @@ class Committing:
 
     def _judged(self, connection: Connection, claim: Claim, found: _Found) -> bool:
         at, subject = self._context.clock.now(), f"commitment:{claim.id}"
-        if not commitment.judge_claim(connection, claim, self._owner, found.failures, at):
+        same = self._context.settings.dicom.peer_of(claim.calling_ae_title).commitment == "same"
+        next_at = at + timedelta(seconds=SAME_SECONDS) if same else at
+        if not commitment.judge_claim(connection, claim, self._owner, found.failures, at, next_at):
             return False
         if found.damaged:
             # The device keeps what is not committed, but what befell our file may befall others.
@@ -291,7 +328,8 @@ class Committing:
             return fault.code
         with self._lock:
             self._pauses.pop(ae, None)
-        return "delivered" if self._context.database.write(partial(self._delivered, claim=claim)) else "lease-lost"
+        told = self._context.database.write(lambda c: delivered(c, claim, self._owner, self._context, "role:worker"))
+        return "delivered" if told else "lease-lost"
 
     def _stale(self, claim: Claim) -> bool:
         now = self._context.clock.now()
@@ -303,27 +341,6 @@ class Committing:
             pause = self._pauses.setdefault(ae, _Pause())
             pause.failures += 1
             pause.until = self._context.clock.monotonic() + backoff(pause.failures)
-
-    def _delivered(self, connection: Connection, claim: Claim) -> bool:
-        at, failed = self._context.clock.now(), len(claim.failures)
-        delivered = commitment.settle_claim(
-            connection, claim, self._owner, CommitmentState.DELIVERED, "0000", next_at=at, delivered_at=at
-        )
-        if delivered:
-            commitment.hurry(connection, claim.calling_ae_title, at)
-            self._audit(connection, claim, "commitment-reported", at, len(claim.request.references) - failed, failed)
-        return delivered
-
-    def _audit(self, connection: Connection, claim: Claim, action: str, at: datetime, safe: int, failed: int) -> None:
-        audit.write_audit(
-            connection,
-            at=at,
-            who="role:worker",
-            action=action,
-            subject=f"commitment:{claim.id}",
-            outcome="failures-exist" if failed else "committed",
-            details={"aet": claim.calling_ae_title, "committed": safe, "failed": failed},
-        )
 
     def _no_address(self, connection: Connection, claim: Claim) -> None:
         at, details = self._context.clock.now(), {"aet": claim.calling_ae_title}
@@ -354,6 +371,27 @@ class Committing:
         return self._context.database.write(
             lambda c: commitment.settle_claim(c, claim, self._owner, state, answer, next_at=next_at, failed=failed)
         )
+
+
+def delivered(connection: Connection, claim: Claim, owner: str, context: Context, who: str) -> bool:
+    """The device has confirmed the report. False: the lease was lost."""
+    at, failed = context.clock.now(), len(claim.failures)
+    told = commitment.settle_claim(
+        connection, claim, owner, CommitmentState.DELIVERED, "0000", next_at=at, delivered_at=at
+    )
+    if told:
+        commitment.hurry(connection, claim.calling_ae_title, at)
+        safe = len(claim.request.references) - failed
+        audit.write_audit(
+            connection,
+            at=at,
+            who=who,
+            action="commitment-reported",
+            subject=f"commitment:{claim.id}",
+            outcome="failures-exist" if failed else "committed",
+            details={"aet": claim.calling_ae_title, "committed": safe, "failed": failed},
+        )
+    return told
 
 
 class _Found(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,13 +14,16 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 
 from bridge.config import DicomPeer
 from bridge.errors import StoreUnavailable
+from bridge.sandbox.hospital import wait_for
+from bridge.workflow.committing import SAME_SECONDS
 from tests.conformance.test_rad_66_rejection_notes import KEY_OBJECTS, note
 from tests.faults.archive_site import COMMITMENT, WELL_KNOWN, ArchiveSite, archive_site, request, scanner
 from tests.peers.commitment import ask, free_port, modality
-from tests.unit.dicom.support import CT, MPPS, FakeServices, associated, serving
+from tests.unit.dicom.support import CT, MPPS, FakeServices, associated, image, serving
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 OTHERS = "1.2.840.10008.1.1"
@@ -260,3 +264,113 @@ def test_a_device_that_refuses_the_roles_is_told_when_it_has_been_put_right(tmp_
     with device(False, False) as known, archive_site(tmp_path, scanner(known.port)) as site:
         assert tell(site) == ["due"]
         assert (known.events, site.rows()[0].last_answer) == ([], "class-not-accepted CT1")
+
+
+# -- on the association that asked ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Caller:
+    """A device that listens nowhere: one association, and what it is told on it."""
+
+    association: Association
+    events: list[tuple[int, str]]
+
+    def ask(self, instances: list[tuple[str, str]]) -> int:
+        answer, _ = self.association.send_n_action(request("1.2.9", instances), 1, COMMITMENT, WELL_KNOWN)
+        return int(answer.Status)
+
+    def told(self, seconds: float = 10) -> list[tuple[int, str]]:
+        wait_for(lambda: self.events, seconds, every=0.02)
+        return self.events
+
+
+@contextmanager
+def caller(site: ArchiveSite, status: int = 0x0000) -> Iterator[Caller]:
+    events: list[tuple[int, str]] = []
+
+    def told(event: evt.Event) -> tuple[int, None]:
+        events.append((event.event_type, str(event.event_information.TransactionUID)))
+        return status, None
+
+    entity = AE(ae_title="CT1")
+    entity.add_requested_context(COMMITMENT, ExplicitVRLittleEndian)
+    entity.add_requested_context(CT, ExplicitVRLittleEndian)
+    association = entity.associate(
+        "127.0.0.1", site.dicom.port, ae_title="BRIDGE", evt_handlers=[(evt.EVT_N_EVENT_REPORT, told)]
+    )
+    try:
+        yield Caller(association, events)
+    finally:
+        if association.is_established:
+            association.release()
+
+
+@pytest.fixture
+def same(tmp_path: Path, transport: str) -> Iterator[ArchiveSite]:
+    """Of a device that is told on the association on which it asks, and listens nowhere."""
+    with archive_site(tmp_path, DicomPeer(ae_title="CT1", commitment="same"), transport=transport) as site:
+        yield site
+
+
+def settled(site: ArchiveSite, *states: str) -> bool:
+    return wait_for(lambda: site.states() == list(states), 5, every=0.02)
+
+
+def test_a_device_that_stays_is_told_on_its_own_association(same: ArchiveSite) -> None:
+    with caller(same) as device:
+        assert device.ask(list(same.store(2))) == 0x0000
+        same.work()
+        assert same.states() == ["due"], "the worker leaves it to the association"
+        assert device.told() == [(1, "1.2.9")]
+        assert settled(same, "delivered")
+        assert device.association.send_c_store(image("1.2.3.4.5")).Status == 0x0000, "and it goes on"
+
+
+def test_it_is_not_interrupted(same: ArchiveSite) -> None:
+    """One that waits for the answer to an image would take our report for it."""
+    with caller(same) as device:
+        device.ask(list(same.store(1)))
+        same.work()
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert device.association.send_c_store(image("1.2.3.4.5")).Status == 0x0000
+            assert device.events == []
+        assert device.told() == [(1, "1.2.9")]
+
+
+def test_a_device_that_leaves_at_once_is_told_by_the_worker(tmp_path: Path, transport: str) -> None:
+    with modality() as listens:
+        peer = scanner(listens.port, commitment="same")
+        with archive_site(tmp_path, peer, transport=transport) as site:
+            site.ask("1.2.9", site.store(1))
+            site.work()
+            assert listens.reports == []
+            site.clock.advance(SAME_SECONDS)
+            site.work()
+            assert listens.report()["type"] == 1
+
+
+def test_what_it_refuses_there_is_told_by_the_worker_at_once(tmp_path: Path, transport: str) -> None:
+    with modality() as listens:
+        peer = scanner(listens.port, commitment="same")
+        with archive_site(tmp_path, peer, transport=transport) as site, caller(site, status=0x0110) as device:
+            device.ask(list(site.store(1)))
+            site.work()
+            assert device.told() == [(1, "1.2.9")]
+            assert wait_for(lambda: site.rows()[0].last_answer == "answered-0110", 5, every=0.02)
+            site.work()
+            assert listens.report()["type"] == 1
+
+
+def test_a_device_that_goes_in_the_middle_is_told_by_the_worker(tmp_path: Path, transport: str) -> None:
+    with modality() as listens:
+        peer = scanner(listens.port, commitment="same")
+        with archive_site(tmp_path, peer, transport=transport) as site:
+            with caller(site) as device:
+                device.ask(list(site.store(1)))
+                device.association.abort()
+            site.work()
+            site.clock.advance(SAME_SECONDS)
+            site.work()
+            assert listens.report()["type"] == 1

@@ -52,14 +52,20 @@ class ArchiveSite:
     """`condition` may be another check than ours."""
 
     def __init__(
-        self, folder: Path, *peers: DicomPeer, clock: ManualClock | None = None, condition: Condition | None = None
+        self,
+        folder: Path,
+        *peers: DicomPeer,
+        clock: ManualClock | None = None,
+        condition: Condition | None = None,
+        transport: str = "",
     ) -> None:
         if not (folder / "bridge.db").exists():
             (folder / "bridge.db").write_bytes(new_database())
+        chosen = {"transport": transport} if transport else {}
         self.settings = Settings(
             data=folder,
             site=Site(time_zone="UTC"),
-            dicom=Dicom(port=0, peer=peers or (DicomPeer(ae_title="CT1"),)),
+            dicom=Dicom.model_validate({"port": 0, "peer": peers or (DicomPeer(ae_title="CT1"),), **chosen}),
             storage=Storage(min_free_bytes=0),
         )
         self.clock = clock or ManualClock(NOON)
