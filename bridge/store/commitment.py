@@ -55,7 +55,7 @@ _GET = Prepared(select(commitment).where(_c.id == bindparam("i")))
 _FREE = and_(
     # A clock that jumped ahead and back again must not silence anybody for years.
     or_(_c.next_attempt_at <= bindparam("now"), _c.next_attempt_at > bindparam("never")),
-    or_(_c.lease_until.is_(None), _c.lease_until < bindparam("now")),
+    or_(_c.lease_until.is_(None), _c.lease_until < bindparam("now"), _c.lease_until > bindparam("never")),
 )
 _TO_CHECK = Prepared(
     select(_c.id)
@@ -148,8 +148,10 @@ _OWED = Prepared(
 _ANY_OPEN = Prepared(select(literal(1)).where(one_of(_c.state, OPEN)).limit(1))
 
 
-def add_commitment(connection: Connection, request: CommitmentRequest, calling_ae: str, at: datetime) -> bool:
-    """False when the device's Transaction UID is known."""
+def add_commitment(
+    connection: Connection, request: CommitmentRequest, calling_ae: str, at: datetime, due: datetime
+) -> bool:
+    """False when the device's Transaction UID is known. `due` and every other moment here but `at` is steady time."""
     values = {
         "calling_ae_title": calling_ae,
         "transaction_uid": request.transaction_uid,
@@ -157,7 +159,7 @@ def add_commitment(connection: Connection, request: CommitmentRequest, calling_a
         "failures": {},
         "state": CommitmentState.ASKED,
         "asked_at": at,
-        "next_attempt_at": at,
+        "next_attempt_at": due,
     }
     return _INSERT(connection, values)
 

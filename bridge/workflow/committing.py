@@ -66,19 +66,19 @@ class Commitments:
         self._context.database.write(lambda c: self._take(c, request, calling_ae))
 
     def _take(self, connection: Connection, request: CommitmentRequest, ae: str) -> None:
-        at = self._context.clock.now()
-        new = commitment.add_commitment(connection, request, ae, at)
+        at, due = self._context.clock.now(), self._context.clock.steady()
+        new = commitment.add_commitment(connection, request, ae, at, due)
         row = commitment.find_commitment(connection, ae, request.transaction_uid)
         assert row is not None
         if not new:
             if set(commitment.request_of(row).references) != set(request.references):
                 raise StateConflict("the Transaction UID is in use for another list", where="(0008,1195)")
-            commitment.ask_again(connection, row.id, row.epoch, at)
+            commitment.ask_again(connection, row.id, row.epoch, due)
         self._audit(connection, row.id, f"ae:{ae}", "commitment-asked", {"instances": len(request.references)})
 
     def claim_report(self, calling_ae: str, transaction_uid: str) -> ClaimedReport | None:
         """For the association that asked: what was found, if it is and nobody else tells it."""
-        now = self._context.clock.now()
+        now = self._context.clock.steady()
 
         def change(connection: Connection) -> Claim | None:
             row = commitment.find_commitment(connection, calling_ae, transaction_uid)
@@ -95,7 +95,7 @@ class Commitments:
 
     def settle_report(self, report: ClaimedReport, status: int | None) -> None:
         """What the device answered; None = nothing. What it did not take is told on an association of our own."""
-        claim, now = report.claim, self._context.clock.now()
+        claim, now = report.claim, self._context.clock.steady()
         assert isinstance(claim, Claim)
         if status == 0:
             self._context.database.write(lambda c: delivered(c, claim, self._owner, self._context, "role:dicom"))
@@ -112,7 +112,7 @@ class Commitments:
 
         def change(connection: Connection) -> bool:
             row = commitment.get_commitment(connection, key)
-            if row is None or not commitment.ask_again(connection, key, row.epoch, self._context.clock.now()):
+            if row is None or not commitment.ask_again(connection, key, row.epoch, self._context.clock.steady()):
                 return False
             self._audit(connection, key, who, "commitment-again", {})
             return True
@@ -175,12 +175,12 @@ class Committing:
         """At start: free the claims of those who are gone; who has an address now is told what waited for it."""
 
         def change(connection: Connection) -> None:
-            now = self._context.clock.now()
+            now, due = self._context.clock.now(), self._context.clock.steady()
             ended = [o for o in commitment.claim_owners(connection) if o == self._owner or has_ended(o)]
             commitment.release_claims(connection, ended)
             for key, ae, epoch in commitment.waiting_for_address(connection):
                 if self._context.settings.dicom.peer_of(ae).address:
-                    commitment.ask_again(connection, key, epoch, now)
+                    commitment.ask_again(connection, key, epoch, due)
                     review.close_review(connection, (NO_ADDRESS,), f"commitment:{key}", now, "bridge", "it has one now")
 
         self._context.database.write(change)
@@ -242,8 +242,9 @@ class Committing:
     def _judged(self, connection: Connection, claim: Claim, found: _Found) -> bool:
         at, subject = self._context.clock.now(), f"commitment:{claim.id}"
         same = self._context.settings.dicom.peer_of(claim.calling_ae_title).commitment == "same"
-        next_at = at + timedelta(seconds=SAME_SECONDS) if same else at
-        if not commitment.judge_claim(connection, claim, self._owner, found.failures, at, next_at):
+        checked = self._context.clock.steady()
+        next_at = checked + timedelta(seconds=SAME_SECONDS) if same else checked
+        if not commitment.judge_claim(connection, claim, self._owner, found.failures, checked, next_at):
             return False
         if found.damaged:
             # The device keeps what is not committed, but what befell our file may befall others.
@@ -315,7 +316,7 @@ class Committing:
         try:
             if self._stale(claim):
                 self._reporter.reach(peer)
-                self._settle(claim, CommitmentState.ASKED, "to-be-checked-again", self._context.clock.now())
+                self._settle(claim, CommitmentState.ASKED, "to-be-checked-again", self._context.clock.steady())
                 return "to-be-checked-again"
             self._reporter.report(peer, result_of(claim.request, claim.failures))
         except RemoteRefused as fault:
@@ -332,7 +333,7 @@ class Committing:
         return "delivered" if told else "lease-lost"
 
     def _stale(self, claim: Claim) -> bool:
-        now = self._context.clock.now()
+        now = self._context.clock.steady()
         return claim.checked_at is None or not now - FRESH <= claim.checked_at <= now
 
     def _pause(self, ae: str) -> None:
@@ -345,7 +346,7 @@ class Committing:
     def _no_address(self, connection: Connection, claim: Claim) -> None:
         at, details = self._context.clock.now(), {"aet": claim.calling_ae_title}
         if commitment.settle_claim(
-            connection, claim, self._owner, CommitmentState.WAITING, "no-address", next_at=at
+            connection, claim, self._owner, CommitmentState.WAITING, "no-address", next_at=self._context.clock.steady()
         ):  # fmt: skip
             review.open_review(connection, NO_ADDRESS, f"commitment:{claim.id}", "no-address", at, details)
 
@@ -375,12 +376,12 @@ class Committing:
 
 def delivered(connection: Connection, claim: Claim, owner: str, context: Context, who: str) -> bool:
     """The device has confirmed the report. False: the lease was lost."""
-    at, failed = context.clock.now(), len(claim.failures)
+    at, due, failed = context.clock.now(), context.clock.steady(), len(claim.failures)
     told = commitment.settle_claim(
-        connection, claim, owner, CommitmentState.DELIVERED, "0000", next_at=at, delivered_at=at
+        connection, claim, owner, CommitmentState.DELIVERED, "0000", next_at=due, delivered_at=at
     )
     if told:
-        commitment.hurry(connection, claim.calling_ae_title, at)
+        commitment.hurry(connection, claim.calling_ae_title, due)
         safe = len(claim.request.references) - failed
         audit.write_audit(
             connection,

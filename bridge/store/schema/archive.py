@@ -19,7 +19,7 @@ commitment = Table(
     Column("failures", Json, nullable=False),  # Failure Reason by SOP Instance UID, as of checked_at
     Column("state", String, nullable=False),
     Column("asked_at", UtcDateTime, nullable=False),
-    Column("checked_at", UtcDateTime),
+    Column("checked_at", UtcDateTime),  # in steady time: how old the verdict is
     Column("delivered_at", UtcDateTime),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", UtcDateTime, nullable=False),

@@ -17,7 +17,7 @@ REQUEST = CommitmentRequest("1.2.9", (Reference("1.2.1", "1.2.3"), Reference("1.
 
 
 def add(database: Database, request: CommitmentRequest = REQUEST, ae: str = "CT1", at: datetime = NOW) -> int:
-    assert database.write(lambda c: commitment.add_commitment(c, request, ae, at))
+    assert database.write(lambda c: commitment.add_commitment(c, request, ae, at, at))
     with database.read() as connection:
         row = commitment.find_commitment(connection, ae, request.transaction_uid)
     assert row is not None
@@ -47,7 +47,7 @@ def settle(
 
 def test_a_transaction_of_a_device_is_kept_once(database: Database) -> None:
     add(database)
-    assert not database.write(lambda c: commitment.add_commitment(c, REQUEST, "CT1", NOW))
+    assert not database.write(lambda c: commitment.add_commitment(c, REQUEST, "CT1", NOW, NOW))
 
 
 def test_the_list_comes_back_as_it_was_asked(database: Database) -> None:

@@ -231,6 +231,28 @@ def test_a_worker_that_slept_through_its_lease_tells_nothing(desk: Desk) -> None
     assert len(desk.reporter.reports) == 1
 
 
+# -- a clock that is moved ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [0.5, -0.5, 24 * 3650, -24 * 3650])
+def test_a_clock_that_is_moved_holds_up_no_report(desk: Desk, hours: float) -> None:
+    desk.house.clock.jump(hours * 3600)
+    desk.ask()
+    desk.work()
+    assert len(desk.reporter.reports) == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_old_verdict_young(desk: Desk) -> None:
+    desk.ask()
+    desk.reporter.fault = RemoteUnavailable("away")
+    desk.work()
+    desk.house.clock.advance(7200)
+    desk.house.clock.jump(-7200)
+    desk.reporter.fault = None
+    desk.work()
+    assert (len(desk.looked), len(desk.reporter.reports)) == (4, 1)
+
+
 # -- a device without an address ----------------------------------------------------------------------------------
 
 
