@@ -160,6 +160,10 @@ def response(
         _add_further(answer, entry, shape)
     if shape.step:
         answer.add_new(STEP_SEQUENCE, "SQ", Sequence([_filled(shape.step, told)]))
+    if not len(answer):
+        # Nothing of what was asked is known; an identifier without any attribute is none on the wire.
+        answer.SpecificCharacterSet = character_set.split("\\") if character_set else "ISO_IR 100"
+        return answer
     charset.settle(answer, character_set, asked=shape.character_set_asked, utf8=utf8, table=table)
     return answer
 
