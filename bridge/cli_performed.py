@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from bridge.cli_common import ago, look, opened, settings_of, who
+from bridge.cli_reasons import explained
 from bridge.clock import SystemClock
-from bridge.domain.performed import OpenStep, PerformedStatus
+from bridge.domain.performed import Fate, OpenStep, PerformedStatus
 
 
 @click.group(invoke_without_command=True)
@@ -61,24 +62,41 @@ def show_(context: click.Context, uid: str, attributes: bool, as_json: bool) -> 
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
 
 
+MEANT = {
+    Fate.WRONG_ENTRY: "the wrong worklist entry had been chosen: it waits again, and the study is off its order",
+    Fate.AGAIN: "the entry waits again",
+    Fate.PROPOSE: "the entry is done with; is the order to be cancelled?",
+    Fate.END: "the entry is done with",
+}
+
+
 def render_step(step: dict[str, Any], now: datetime) -> str:
     """Without the patient, like the list."""
-    reasons = ", ".join(" ".join(reason[:2]) for reason in step["discontinuation"])
-    lines = [
-        f"{step['sop_instance_uid']}  ({step['subject']})",
-        f"  {step['status']}" + (f", because of {reasons}" if reasons else "")
-        + (f": {step['fate']}" if step["fate"] else ""),
+    lines = [f"{step['sop_instance_uid']}  ({step['subject']})", f"  {step['status']}"]
+    if step["discontinuation"]:
+        reasons = ", ".join(" ".join(filter(None, reason)) for reason in step["discontinuation"])
+        lines[-1] += f", because: {reasons}"
+    if step["fate"]:
+        lines.append(f"  {MEANT[step['fate']]}")
+    lines += [
         f"  {step['modality']} at {step['station_ae_title'] or '?'}, told by {step['calling_ae_title']};"
         f" begun {ago(now, step['created_at'])} ago, last told of {ago(now, step['updated_at'])} ago",
-        f"  images listed {step['listed']}, of them missing {step['missing']}",
-    ]  # fmt: skip
+        f"  images: {step['listed']} listed, {step['missing']} of them not here",
+    ]
     for one in step["scheduled"]:
-        named = f"study {one['study_instance_uid']}" + (f", step {one['scheduled_step_id'] or '?'}")
-        known = f"order {one['order']}, step {one['step']} {one['status']}" if one["step"] else "no step that we know"
-        lines.append(f"  {named}: {known}")
+        lines.append(f"  for study {one['study_instance_uid']}")
+        lines[-1] += "".join(
+            f", {what} {one[key]}"
+            for what, key in (("accession number", "accession_number"), ("step", "scheduled_step_id"))
+            if one[key]
+        )
+        lines.append(
+            f"    order:{one['order']} step:{one['step']} {one['status']}" if one["step"] else "    no order known"
+        )
         if one["scheduled_at"] and step["station_ae_title"] not in one["scheduled_at"]:
-            lines.append(f"    planned for {', '.join(one['scheduled_at'])}")
-    lines += [f"  review: {one['kind']} {one['reason']} (entry {one['id']})" for one in step["reviews"]]
+            lines[-1] += f", planned for {', '.join(one['scheduled_at'])}"
+    for one in step["reviews"]:
+        lines.append(f"  review entry {one['id']}, {one['kind']}: {explained(one['kind'], one['reason'])}")
     return "\n".join(lines)
 
 

@@ -158,6 +158,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
 
 _LINK = "bridge review link STUDY ORDER · bridge review unlink STUDY --reason TEXT"
 _MESSAGE = "bridge messages show MESSAGE · bridge messages replay MESSAGE --yes"
+_EXAM = "bridge performed show performed:NUMBER"
 _CLOSE = "bridge review close ENTRY --reason TEXT"
 NEXT: dict[str, tuple[str, ...]] = {
     "study-unmatched": (_LINK,),
@@ -171,9 +172,10 @@ NEXT: dict[str, tuple[str, ...]] = {
         "bridge review accept ENTRY --reason TEXT · bridge messages replay MESSAGE --yes (the same person after all)",
         _CLOSE,
     ),
-    "performed-open": ("bridge performed show UID · bridge performed finish UID --status COMPLETED --reason TEXT",),
-    "performed-unscheduled": ("bridge performed show UID", _CLOSE),
-    "images-missing": ("bridge performed show UID", _CLOSE),
+    "performed-open": (_EXAM, "bridge performed finish UID --status COMPLETED --reason TEXT"),
+    "performed-unscheduled": (_EXAM, _CLOSE),
+    "images-missing": (_EXAM, _CLOSE),
+    "performed-uid-again": (_EXAM, _CLOSE),
     "performed-discontinued": (_CLOSE,),
     "message-refused": (_MESSAGE, _CLOSE),
     "message-quarantined": (_MESSAGE, _CLOSE),

@@ -110,9 +110,9 @@ _AWAITED = Prepared(
         _pps.c.calling_ae_title,
         _pps.c.instances,
         _pps.c.updated_at,
-        exists().where(_LACKING).correlate(_pps).label("lacks"),
+        and_(_pps.c.rejected_at.is_(None), exists().where(_LACKING).correlate(_pps)).label("lacks"),
     )
-    .where(_pps.c.awaited, _pps.c.rejected_at.is_(None))
+    .where(_pps.c.awaited)
     .order_by(_pps.c.updated_at)
 )
 _COUNT_LACKING = Prepared(
@@ -315,6 +315,7 @@ def _shown_reference(connection: Connection, reference: Any) -> dict[str, Any]:
     step = orders.get_step(connection, reference.step_id) if reference.step_id else None
     return {
         "study_instance_uid": reference.study_instance_uid,
+        "accession_number": reference.accession_number,
         "scheduled_step_id": reference.scheduled_step_id,
         "step": step.id if step else None,
         "status": step.status if step else "",

@@ -57,7 +57,7 @@ def meant(connection: Connection, reference: ScheduledReference, device: Device,
     found = _named(connection, reference, shared)
     if not found:
         # An id that we never gave, in a procedure that we know: perhaps a step whose order is still to come.
-        known = reference.scheduled_step_id and _named(connection, replace(reference, scheduled_step_id=""))
+        known = reference.scheduled_step_id and _named(connection, replace(reference, scheduled_step_id=""), shared)
         return Meant(None, STEP_UNCLEAR if known else "")
     if device.patient_id:
         own = [step for step in found if _is_whose(connection, step, device)]

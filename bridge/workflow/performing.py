@@ -203,13 +203,16 @@ def step_follows(connection: Connection, step_id: int, subject: str, context: Co
     else:
         fate = said[-1].fate or (Fate.AGAIN if context.settings.performed.discontinued == "again" else Fate.END)
         after, word = _discontinued(connection, step, fate), PerformedStatus.DISCONTINUED
-    leaving.move(connection, step, after, f"MPPS {word}", subject, context)
+    if fate == Fate.WRONG_ENTRY:
+        leaving.wait_again(connection, step, f"MPPS {word}", context)  # nobody has begun this one
+    else:
+        leaving.move(connection, step, after, f"MPPS {word}", subject, context)
     _ask_whether_wanted(connection, step, said[-1] if fate == Fate.PROPOSE else None, context)
 
 
 def _discontinued(connection: Connection, step: Any, fate: str) -> StepStatus:
     """What waits again waits no more when its order was given up meanwhile."""
-    if fate not in (Fate.AGAIN, Fate.WRONG_ENTRY):
+    if fate != Fate.AGAIN:
         return StepStatus.DISCONTINUED
     given_up = orders.get_order(connection, step.order_id).status
     return STEP_OF_ORDER[given_up] if given_up in GIVEN_UP else StepStatus.SCHEDULED
@@ -232,7 +235,10 @@ def _take_off(connection: Connection, row: Any, steps: list[Any], context: Conte
     patient's record. Matching keeps it off (`performed.procedures_of_study`); a person's own link stays, in sight."""
     at, named = context.clock.now(), {step.procedure_pk for step in steps}
     for study_id in performed.studies_of_performed(connection, row.id):
-        live = [link for link in links.live_links(connection, study_id) if link.procedure_id in named]
+        uid = studies.get_study(connection, study_id).study_instance_uid
+        # The entry had perhaps been done before, and no image was made by mistake.
+        wrong = named & performed.procedures_of_study(connection, uid)[1]
+        live = [link for link in links.live_links(connection, study_id) if link.procedure_id in wrong]
         if any(link.rule == Rule.PERSON for link in live):
             details = {"study": study_id}
             review.open_review(connection, CONFLICT, f"performed:{row.id}", "wrong-entry-linked", at, details)

@@ -10,6 +10,7 @@ import pytest
 from bridge.config import Alarms, Performed
 from bridge.domain.performed import PerformedStatus, ScheduledReference
 from bridge.store import alarms, review
+from bridge.store.performed import reject_performed
 from bridge.workflow.alarming import Alarming
 from bridge.workflow.attending import Attending
 from bridge.workflow.reviewing import close_entry
@@ -82,6 +83,13 @@ def test_an_exam_whose_images_are_all_here_troubles_nobody(house: House) -> None
     house.image(sop_instance_uid="1.5")
     assert later(house, 0) == set()
     assert later(house, 30 * HOUR) == set()
+
+
+def test_images_of_an_exam_that_was_rejected_are_waited_for_no_more(house: House) -> None:
+    ended(house, "1.5")
+    later(house, HOUR)
+    house.database.write(lambda c: reject_performed(c, 1, house.clock.now()))
+    assert later(house, 1) == set()
 
 
 def test_what_a_person_has_closed_stays_closed(house: House) -> None:

@@ -64,6 +64,14 @@ def test_an_order_of_the_group_that_comes_later_is_done_too(house: House) -> Non
     assert statuses(house) == [(OrderStatus.CM, "COMPLETED")] * 2
 
 
+def test_a_group_under_the_study_of_its_first_order_waits_for_the_second_without_a_doubt(house: House) -> None:
+    house.order(order(steps=(ct_step(step_id="1"),)))
+    house.mpps("1.1", *(ScheduledReference("1.2.3", f"A{n}", "RIS", "", f"{n}") for n in (1, 2)), **JANES)
+    assert (house.status_of_step("P1"), house.reviews()) == ("STARTED", set())
+    house.order(order(placer="P2", accession="A2", uid="1.2.4", steps=(ct_step(step_id="2"),)))
+    assert house.status_of_step("P2") == "STARTED"
+
+
 def test_a_group_that_names_somebody_elses_order_does_not_touch_it(house: House) -> None:
     house.order(order(), order(placer="P2", accession="A2", uid="1.2.4", patient=who(JOHN)))
     house.mpps("1.1", *(ScheduledReference(NEW, r.accession_number, "RIS") for r in ITEMS), **JANES)

@@ -11,12 +11,14 @@ from click.testing import CliRunner, Result
 
 from bridge.cli import main
 from bridge.config import Alarms
+from bridge.domain.coding import Code
 from bridge.domain.order import OrderStatus
 from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import NotFound, StateConflict
 from bridge.store import alarms
 from bridge.store.performed import open_steps
 from bridge.workflow.alarming import Alarming
+from bridge.workflow.attending import Attending
 from tests.unit.workflow.house import House, made, order
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
@@ -167,15 +169,33 @@ def test_one_exam_is_shown_with_its_order_and_what_is_missing(house: House, prom
     house.image(sop_instance_uid="1.5")
     for named in ("1.1", "performed:1", "1"):
         told = prompt("performed", "show", named).output
-        assert "images listed 2, of them missing 1" in told
-        assert f"order {house.order_row().id}, step {house.steps()[0].id} STARTED" in told
-        assert "planned for CT1" in told  # it was done elsewhere
+        assert "images: 2 listed, 1 of them not here" in told
+        # It was done elsewhere.
+        assert f"order:{house.order_row().id} step:{house.steps()[0].id} STARTED, planned for CT1" in told
         assert "1001" not in told
 
 
 def test_an_exam_of_no_known_order_says_so(house: House, prompt: Callable[..., Result]) -> None:
     house.mpps("1.1", ScheduledReference("1.2.77"), **JANES)
-    assert "study 1.2.77, step ?: no step that we know" in prompt("performed", "show", "1.1").output
+    assert "for study 1.2.77\n    no order known" in prompt("performed", "show", "1.1").output
+
+
+def test_an_exam_that_was_broken_off_says_why_and_what_became_of_its_entry(
+    house: House, prompt: Callable[..., Result]
+) -> None:
+    house.order(order())
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.mpps_end("1.1", "DISCONTINUED", discontinuation=(Code("110504", "DCM", "Patient died"),))
+    told = prompt("performed", "show", "1.1").output
+    assert "DISCONTINUED, because: 110504 DCM Patient died\n  the entry is done with; is the order" in told
+
+
+def test_what_waits_for_a_person_is_told_with_the_exam(house: House, prompt: Callable[..., Result]) -> None:
+    house.mpps("1.1", FROM_LIST, **JANES)
+    house.clock.advance(25 * HOUR)
+    Attending(house.context).look()
+    told = prompt("performed", "show", "1.1").output
+    assert "performed-open: a device began an exam, and neither ended it nor was heard of in it" in told
 
 
 def test_what_a_device_told_of_the_patient_is_shown_only_when_asked_for(

@@ -80,6 +80,24 @@ def test_images_of_the_wrong_exam_among_those_of_the_right_one_are_for_a_person(
     assert (linked(begun), begun.reviews()) == (False, {OFF_ITS_ORDER})
 
 
+def test_an_entry_that_was_done_before_and_is_chosen_again_by_mistake_keeps_its_study(begun: House) -> None:
+    begun.image(sop_instance_uid="1.5", performed_step_uid="1.1")
+    begun.mpps_end("1.1", **made("1.5"))
+    begun.complete()
+    (before,) = begun.rows("publication")
+    begun.mpps("1.2", FROM_LIST, **JANES)
+    broken_off(begun, uid="1.2")
+    begun.matching.judge_due()
+    assert (linked(begun), begun.reviews(), begun.status_of_step()) == (True, set(), "COMPLETED")
+    assert begun.audited("study-unlinked") == 0
+    assert [row.state for row in begun.rows("publication")] == [before.state]
+
+
+def test_an_order_whose_entry_was_chosen_by_mistake_is_as_if_nobody_had_begun_it(begun: House) -> None:
+    broken_off(begun)
+    assert (begun.order_row().status, begun.status_of_step()) == ("SC", "SCHEDULED")
+
+
 def test_what_a_person_has_linked_stays_and_is_in_sight(begun: House) -> None:
     begun.image(performed_step_uid="1.1")
     begun.complete()
