@@ -10,6 +10,7 @@ One JSON object a line, written and synced by a program that is not the bridge, 
 | store    | SOP Instance UID         | status, `0000`   | sha256: of the data set |
 | n-create | SOP Instance UID of MPPS | status           | |
 | n-set    | SOP Instance UID of MPPS | status           | status: (0040,0252) as set |
+| commit   | Transaction UID          | status           | |
 | publish  | Study Instance UID       | HTTP status      | resource: the id that the EHR gave |
 """
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from bridge.errors import BadInput
 
-KINDS = ("hl7", "store", "n-create", "n-set", "publish")
+KINDS = ("hl7", "store", "n-create", "n-set", "commit", "publish")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import and_, bindparam, func, literal, or_, select
 
+from bridge.domain.commitment import CommitmentState
 from bridge.domain.publication import PublicationState
 from bridge.domain.study import MatchState, StudyState
 from bridge.store.connection import Connection, Prepared, one_of
 from bridge.store.schema import (
+    commitment,
     imaging_order,
     instance,
     instance_aside,
@@ -53,6 +55,15 @@ _LATE_PUBLICATIONS = Prepared(
     )
     .order_by(_pub.id)
 )
+_LATE_COMMITMENTS = Prepared(
+    select(commitment.c.id, commitment.c.state)
+    .where(
+        one_of(commitment.c.state, (CommitmentState.ASKED, CommitmentState.DUE)),
+        commitment.c.next_attempt_at < bindparam("limit"),
+        or_(commitment.c.lease_until.is_(None), commitment.c.lease_until < bindparam("limit")),
+    )
+    .order_by(commitment.c.id)
+)
 _UNFINISHED_CONNECTIONS = Prepared(
     select(_pub.connection, func.count())
     .where(~one_of(_pub.state, (PublicationState.DONE, PublicationState.DEAD)))
@@ -76,14 +87,8 @@ _NEVER_ASKED_FOR = Prepared(
 _LATE_STUDIES = Prepared(
     select(study.c.id, study.c.state)
     .where(
-        or_(
-            and_(study.c.state == StudyState.RECEIVING, study.c.last_received_at < bindparam("quiet_limit")),
-            and_(
-                study.c.state == StudyState.COMPLETE,
-                study.c.judged_version.is_(None),
-                study.c.completed_at < bindparam("limit"),
-            ),
-        )
+        study.c.last_received_at < bindparam("limit"),
+        or_(study.c.state == StudyState.RECEIVING, study.c.judged_version.is_(None)),
     )
     .order_by(study.c.id)
 )
@@ -113,6 +118,7 @@ _ASIDES = (
 _PERFORMED = select(performed_procedure_step.c.sop_instance_uid, performed_procedure_step.c.status).where(
     performed_procedure_step.c.sop_instance_uid.in_(_ids)
 )
+_COMMITMENTS = select(commitment.c.transaction_uid).where(commitment.c.transaction_uid.in_(_ids))
 _PUBLISHED = (
     select(study.c.study_instance_uid, _pub.remote_id, _pub.state)
     .join(study, study.c.id == _pub.study_id)
@@ -168,6 +174,11 @@ def late_publications(connection: Connection, limit: datetime) -> list[Any]:
     return list(connection.execute(_LATE_PUBLICATIONS, {"limit": limit}))
 
 
+def late_commitments(connection: Connection, limit: datetime) -> list[Any]:
+    """(id, state) of requests that should have been checked, or told of, before `limit`."""
+    return list(connection.execute(_LATE_COMMITMENTS, {"limit": limit}))
+
+
 def unfinished_connections(connection: Connection) -> list[tuple[str, int]]:
     """The EHRs that are owed something, and how much."""
     return [(name, count) for name, count in connection.execute(_UNFINISHED_CONNECTIONS)]
@@ -183,9 +194,9 @@ def never_asked_for(connection: Connection, ehr: str) -> list[int]:
     return list(connection.execute(_NEVER_ASKED_FOR, {"connection": ehr}).scalars())
 
 
-def late_studies(connection: Connection, limit: datetime, quiet_limit: datetime) -> list[Any]:
-    """(id, state) of studies that should have been completed, or judged for the first time."""
-    return list(connection.execute(_LATE_STUDIES, {"limit": limit, "quiet_limit": quiet_limit}))
+def late_studies(connection: Connection, limit: datetime) -> list[Any]:
+    """(id, state) of studies to which nothing came since `limit`, and which are not complete or were never judged."""
+    return list(connection.execute(_LATE_STUDIES, {"limit": limit}))
 
 
 def messages_of(connection: Connection, control_ids: Sequence[str]) -> list[Any]:
@@ -214,6 +225,10 @@ def files_of(connection: Connection, uids: Sequence[str]) -> list[Any]:
 def performed_statuses(connection: Connection, uids: Sequence[str]) -> dict[str, str]:
     found = connection.execute(_PERFORMED, {"ids": list(uids)})
     return dict(iter(found))
+
+
+def known_commitments(connection: Connection, transaction_uids: Sequence[str]) -> set[str]:
+    return set(connection.execute(_COMMITMENTS, {"ids": list(transaction_uids)}).scalars())
 
 
 def publications_of(connection: Connection, study_uids: Sequence[str]) -> list[Any]:

@@ -2,7 +2,8 @@
 
 What came after the backup is gone from here, but not from the world: an EHR was told, a RIS was told, a link was used.
 So nothing leaves by itself that may have left before: HL7 queues stand still at their head until a person says so.
-Publications go on, for they look at the EHR first. Sessions and links end; numbered links (MSH-13) count anew.
+Publications go on, for they look at the EHR first. What devices wait to hear committed is checked again. Sessions and
+links end; numbered links (MSH-13) count anew.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bridge.clock import Clock
 from bridge.config import Settings
 from bridge.domain.study import StoredFile
 from bridge.errors import BadValue, NotReadable, StateConflict, StoreUnavailable
-from bridge.store import audit, backup, inbox, launches, outbound, outbox, review, verify
+from bridge.store import audit, backup, commitment, inbox, launches, outbound, outbox, review, verify
 from bridge.store.db import Connection, Database
 from bridge.store.migrate import current, migrate
 from bridge.store.outbound import OutboundState
@@ -25,6 +27,7 @@ from bridge.workflow.verifying import Files, Progress, Verdict, Verifier
 
 UNFINISHED = "restore-unfinished"
 """In a data folder: a restore died here, and `bridge run` must not take the half for the whole."""
+ALL = 1_000_000
 HARMLESS = frozenset({"viewer", "run"})
 """What a folder for the data may hold already."""
 
@@ -140,8 +143,12 @@ class Restore:
 
 def settle(connection: Connection, context: Context, manifest: Manifest, who: str) -> tuple[str, ...]:
     """What must not go on as if nothing had happened; the destinations whose queues stand still now."""
-    now = context.clock.now()
-    outbox.release_claims(connection, outbox.claim_owners(connection), now)
+    now, due = context.clock.now(), context.clock.steady()
+    outbox.release_claims(connection, outbox.claim_owners(connection), due)
+    for undelivered in commitment.list_commitments(connection, ALL):
+        # Nobody is told "committed" on the word of a disk that is no more: it is checked again.
+        row: Any = commitment.get_commitment(connection, undelivered.id)
+        commitment.ask_again(connection, row.id, row.epoch, due)
     launches.end_everything(connection, now)
     inbox.forget_sequences(connection)
     held = tuple(
@@ -160,9 +167,9 @@ def _hold(connection: Connection, destination: str, context: Context) -> bool:
     head = outbound.oldest_waiting(connection, destination)
     if head is None or head.state is OutboundState.STOPPED:
         return False
-    now = context.clock.now()
+    now, due = context.clock.now(), context.clock.steady()
     answer = "restored-from-backup"
-    outbound.settle_outbound(connection, head.id, head.attempts, OutboundState.STOPPED, answer, next_at=now)
+    outbound.settle_outbound(connection, head.id, head.attempts, OutboundState.STOPPED, answer, next_at=due)
     details = {"destination": destination, "about": head.subject, "event": head.event, "stopped": True}
     review.open_review(connection, "outbound-dead", f"outbound:{head.id}", "restored-from-backup", now, details)
     return True

@@ -176,22 +176,31 @@ class Verifier:
 
     def _unowned(self, verdict: Verdict) -> None:
         limit = (self._context.clock.now() - SWEPT_AFTER).timestamp()
+        suspects: list[str] = []
         for names in _in_batches(self._files.names(), verify.PAGE):
             verdict.files += len(names)
-            self._progress("files without a row", verdict.files, max(verdict.rows, verdict.files))
             with self._database.read() as connection:
                 known = studies.known_files(connection, names)
             for name in names:
-                if name in known:
-                    continue
-                try:
-                    old = self._files.path(name).stat().st_mtime < limit
-                except OSError:
-                    continue  # gone meanwhile, as it should
-                if old:
-                    verdict.findings.append(Finding("file-without-row", name, "swept when the dicom role next starts"))
-                else:
+                written = None if name in known else self._written(name)
+                if written is not None and written < limit:
+                    suspects.append(name)
+                elif written is not None:
                     verdict.in_hand += 1
+            self._progress("files without a row", verdict.files, max(verdict.rows, verdict.files))
+        # Rows are deleted before their files: what is being deleted by rule has gone by now.
+        verdict.findings += [
+            Finding("file-without-row", name, "swept when the dicom role next starts")
+            for name in suspects
+            if self._written(name) is not None
+        ]
+
+    def _written(self, name: str) -> float | None:
+        """When a file was last written; None for one that has gone."""
+        try:
+            return self._files.path(name).stat().st_mtime
+        except OSError:
+            return None
 
     # -- what hangs ---------------------------------------------------------------------------------------------------
     def _stuck(self, verdict: Verdict, after: timedelta) -> None:
@@ -214,8 +223,10 @@ class Verifier:
             limit = beats["worker"] - after
             for row in verify.late_publications(connection, limit):
                 yield Finding("stuck", f"publication:{row.id}", f"{row.state}, and not taken up")
+            for row in verify.late_commitments(connection, limit):
+                yield Finding("stuck", f"commitment:{row.id}", f"{row.state}, and not taken up")
             quiet = limit - timedelta(seconds=settings.studies.quiet_seconds)
-            for row in verify.late_studies(connection, limit, quiet):
+            for row in verify.late_studies(connection, quiet):
                 yield Finding("stuck", f"study:{row.id}", f"{row.state}, and not judged")
         for row_id in verify.done_but_older(connection):
             yield Finding("stuck", f"publication:{row_id}", "done with an older version than was asked for")
@@ -242,6 +253,7 @@ class Verifier:
             "store": lambda connection, entries: _instances(connection, entries, spoilt),
             "n-create": _steps,
             "n-set": _steps,
+            "commit": _commitments,
             "publish": _publications,
         }
         done = 0
@@ -300,6 +312,12 @@ def _steps(connection: Connection, entries: list[Entry]) -> Iterator[Finding]:
             yield _lost(entry, "no performed step")
         elif entry.kind == "n-set" and entry.status in _FINAL and statuses[entry.id] != entry.status:
             yield _lost(entry, f"the step is {statuses[entry.id]}")
+
+
+def _commitments(connection: Connection, entries: list[Entry]) -> Iterator[Finding]:
+    """A request that was taken is here until its device was told."""
+    known = verify.known_commitments(connection, [one.id for one in entries])
+    return (_lost(one, "no request") for one in entries if one.acknowledged and one.id not in known)
 
 
 def _publications(connection: Connection, entries: list[Entry]) -> Iterator[Finding]:

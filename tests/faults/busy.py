@@ -14,7 +14,10 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
-from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
+    StorageCommitmentPushModel,
+)
 
 from bridge.errors import RemoteUnavailable
 from bridge.hl7.ack import read_ack
@@ -28,6 +31,7 @@ from tests.faults.load import Load
 from tests.faults.stories import make_order
 
 IMAGES = 3
+WELL_KNOWN = "1.2.840.10008.1.20.1.1"
 Act = Callable[[Association], None]
 
 
@@ -69,6 +73,7 @@ class Busy(Load):
             ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
             ae.add_requested_context(ModalityPerformedProcedureStep, ExplicitVRLittleEndian)
             ae.add_requested_context("1.2.840.10008.5.1.4.1.1.2", ExplicitVRLittleEndian)
+            ae.add_requested_context(StorageCommitmentPushModel, ExplicitVRLittleEndian)
             peer = ae.associate("127.0.0.1", self._hospital.ports.dicom, ae_title="BRIDGE")
             if not peer.is_established:
                 raise RemoteUnavailable("no association")
@@ -97,7 +102,12 @@ class Busy(Load):
         final.PerformedProcedureStepEndTime = f"{datetime.now():%H%M%S}"
         final.PerformedSeriesSequence = performed_series(images)
         stores = [partial(self._store, image) for image in images]
-        return [partial(self._create, step, created), *stores, partial(self._set, step, final, order.study_uid)]
+        return [
+            partial(self._create, step, created),
+            *stores,
+            partial(self._commit, new_uid(), images),
+            partial(self._set, step, final, order.study_uid),
+        ]
 
     def _create(self, step: str, created: Dataset, peer: Association) -> None:
         """Sent again after a lost answer it is 0111: it is there."""
@@ -111,6 +121,17 @@ class Busy(Load):
         self._told("store", uid, answer)
         if answer.Status != 0x0000:
             raise RemoteUnavailable("not stored now")
+
+    def _commit(self, transaction: str, images: list[Dataset], peer: Association) -> None:
+        """Whether they are safe. Sent again with the same list it is taken again."""
+        asked = Dataset()
+        asked.TransactionUID, asked.ReferencedSOPSequence = transaction, []
+        for image in images:
+            one = Dataset()
+            one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+            asked.ReferencedSOPSequence.append(one)
+        self._ledger.sent("commit", transaction)
+        self._told("commit", transaction, peer.send_n_action(asked, 1, StorageCommitmentPushModel, WELL_KNOWN)[0])
 
     def _set(self, step: str, final: Dataset, study: str, peer: Association) -> None:
         """Sent again after a lost answer it is 0110 (A710): it is final."""

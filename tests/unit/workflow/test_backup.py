@@ -13,10 +13,11 @@ import pytest
 
 from bridge.config import Settings
 from bridge.dicom.files import Archive
+from bridge.domain.commitment import CommitmentRequest, Reference
 from bridge.domain.message import Fate, Reading
 from bridge.errors import NotReadable, StateConflict, StoreUnavailable
 from bridge.store import backup as store_backup
-from bridge.store import inbox, launches, outbound
+from bridge.store import commitment, inbox, launches, outbound
 from bridge.store.db import Database
 from bridge.workflow import backup, restoring
 from bridge.workflow.backup import Backup, Manifest, read_manifest
@@ -89,7 +90,7 @@ def test_a_backup_is_of_one_moment_and_the_bridge_works_on_meanwhile(kept: Kept,
     for number in range(3000):  # more than one step of the copy
         kept.house.database.write(
             lambda c, n=number: outbound.add_outbound(
-                c, "ris", f"X{n}", b"x" * 4000, f"order:{n}", "started", kept.house.clock.now()
+                c, "ris", f"X{n}", b"x" * 4000, f"order:{n}", "started", kept.house.clock.now(), kept.house.clock.now()
             )
         )
     take(kept, tmp_path / "backup", during=lambda: work(kept))
@@ -242,13 +243,15 @@ def restored(kept: Kept, tmp_path: Path) -> House:
 
     def fill(connection: Any) -> None:
         for number, event in enumerate(("started", "completed")):
-            outbound.add_outbound(connection, "ris", f"X{number}", b"{}", "order:1", event, now)
+            outbound.add_outbound(connection, "ris", f"X{number}", b"{}", "order:1", event, now, now)
         launches.add_session(connection, session, [1])
         launches.add_link(connection, link)
         inbox.set_sequence(connection, "ris", 41, now)
+        commitment.add_commitment(connection, CommitmentRequest("1.2.8", (Reference("1.2", "1.2.3"),)), "CT1", now)
 
     kept.house.database.write(fill)
     kept.run("UPDATE publication SET state = 'claimed', lease_owner = 'other:1', lease_until = '2099-01-01 00:00:00'")
+    kept.run("UPDATE commitment SET state = 'due', lease_owner = 'other:1', lease_until = '2099-01-01 00:00:00'")
     take(kept, tmp_path / "backup")
     bring_back(kept, tmp_path / "backup", tmp_path / "second")
     return house_on(kept, tmp_path / "second")
@@ -262,6 +265,10 @@ def test_a_queue_of_ours_stands_still_at_its_head(restored: House) -> None:
 
 def test_what_a_dead_process_had_claimed_is_due(restored: House) -> None:
     assert [(row.state, row.lease_owner) for row in restored.rows("publication")] == [("due", None)]
+
+
+def test_nobody_is_told_committed_on_the_word_of_the_lost_disk(restored: House) -> None:
+    assert [(row.state, row.lease_owner) for row in restored.rows("commitment")] == [("asked", None)]
 
 
 def test_nothing_that_was_open_opens_anything(restored: House) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bridge.dicom.files import Archive
+from bridge.domain.commitment import CommitmentRequest, Reference
 from bridge.domain.ledger import Entry
-from bridge.store import outbound
+from bridge.store import commitment, outbound
 from bridge.workflow.verifying import Finding
 from tests.unit.dicom.support import image, part10
 from tests.unit.workflow.house import image_header, order
@@ -166,6 +167,18 @@ def test_publications_for_an_ehr_that_was_taken_out_of_the_settings(kept: Kept) 
     assert ("stuck", "ehr:gone") in kept.found()
 
 
+def asked(kept: Kept) -> None:
+    now, request = kept.house.clock.now(), CommitmentRequest("1.2.8", (Reference("1.2", "1.2.3"),))
+    kept.house.database.write(lambda c: commitment.add_commitment(c, request, "CT1", now))
+
+
+def test_a_commitment_that_nobody_checks(kept: Kept) -> None:
+    asked(kept)
+    assert kept.found() == []
+    later(kept)
+    assert kept.found() == [("stuck", "commitment:1")]
+
+
 def test_a_study_that_stays_open(kept: Kept) -> None:
     kept.keep()
     later(kept)
@@ -256,6 +269,12 @@ def test_acknowledged_performed_steps(kept: Kept) -> None:
         Entry("n-set", "1.2.7.2", "0000", status="IN PROGRESS"),
         Entry("n-set", "1.2.7.1", "0000", status="COMPLETED"),
     ) == [("acked-lost", "n-create 1.2.7.3"), ("acked-lost", "n-set 1.2.7.1")]
+
+
+def test_acknowledged_requests_for_commitment(kept: Kept) -> None:
+    asked(kept)
+    given = [Entry("commit", "1.2.8", "0000"), Entry("commit", "1.2.9", "0000"), Entry("commit", "1.2.10", "0131")]
+    assert kept.found(*given) == [("acked-lost", "commit 1.2.9")]
 
 
 def test_what_the_ehr_holds(kept: Kept) -> None:
