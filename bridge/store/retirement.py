@@ -5,7 +5,6 @@ A file without a row is swept at the next start; a row without a file is an alar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +50,11 @@ _STUDY = Prepared(
 _MODALITIES = Prepared(select(series.c.modality).where(series.c.study_id == bindparam("s")).distinct())
 _MASS = Prepared(
     select(func.count(instance.c.id), func.coalesce(func.sum(instance.c.size), 0))
+    .join(series, series.c.id == instance.c.series_id)
+    .where(series.c.study_id == bindparam("s"))
+)
+_UIDS = Prepared(
+    select(instance.c.sop_instance_uid)
     .join(series, series.c.id == instance.c.series_id)
     .where(series.c.study_id == bindparam("s"))
 )
@@ -256,6 +260,10 @@ def mass_of(connection: Connection, study_id: int) -> tuple[int, int]:
     return int(count), int(size)
 
 
+def uids_of(connection: Connection, study_id: int) -> list[str]:
+    return list(connection.execute(_UIDS, {"s": study_id}).scalars())
+
+
 def is_shown(connection: Connection, study_id: int) -> bool:
     return connection.execute(_SHOWN, {"s": study_id}).first() is not None
 
@@ -379,17 +387,3 @@ def purge_audit(connection: Connection, after: int, to: int, before: datetime) -
     newest = int(connection.execute(_NEWEST_AUDIT).scalar_one() or 0)
     bounds = {"after": after, "to": min(to, newest - 1), "before": before}
     return int(connection.execute(_PURGE_AUDIT, bounds).rowcount)
-
-
-def committed_studies(connection: Connection, uids: Iterable[str]) -> set[int]:
-    """The studies of some instances."""
-    return {
-        row.study_id for uid in uids if (row := connection.execute(_STUDY_OF_UID, {"uid": uid}).first()) is not None
-    }
-
-
-_STUDY_OF_UID = Prepared(
-    select(series.c.study_id)
-    .join(instance, instance.c.series_id == series.c.id)
-    .where(instance.c.sop_instance_uid == bindparam("uid"))
-)

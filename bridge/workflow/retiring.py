@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.config import RetentionRule
 from bridge.domain.retention import Kept, Planned, fits
 from bridge.domain.study import MatchState, StudyState
 from bridge.errors import NotFound, StateConflict
 from bridge.log import work
-from bridge.store import audit, retirement, studies
+from bridge.store import audit, commitment, retirement, studies
 from bridge.store.backup import deleting
 from bridge.store.db import Connection
 from bridge.workflow import leaping, publishing
@@ -31,6 +31,17 @@ REST = timedelta(hours=1)
 """Between two passes over all studies."""
 BY_NOTE = "113039: a note says that their retention has expired"
 log = logging.getLogger("bridge.retiring")
+
+
+class Waiting(NamedTuple):
+    """What waits for a person (subjects of the review list), and the instances that devices wait to hear of."""
+
+    subjects: set[str]
+    committed: frozenset[str]
+
+
+def _waiting(connection: Connection) -> Waiting:
+    return Waiting(retirement.open_subjects(connection), commitment.open_instances(connection))
 
 
 class Retiring:
@@ -92,7 +103,7 @@ class Retiring:
 
     def _begin_by_note(self, connection: Connection, study_id: int) -> int:
         """What a note has hidden goes too, once nobody needs the study."""
-        waiting = retirement.open_subjects(connection)
+        waiting = _waiting(connection)
         if retirement.is_retiring(connection, study_id):
             return 0
         if any(_needed(connection, study_id, waiting, self._context)):
@@ -191,7 +202,7 @@ def plan(context: Context, horizon: timedelta = timedelta()) -> Iterator[Planned
 def look(connection: Connection, rows: list[Any], context: Context, horizon: timedelta = timedelta()) -> list[Planned]:
     """Of some studies those whose time is over, each with what keeps it."""
     found, until = list[Planned](), context.clock.steady() + horizon
-    waiting = retirement.open_subjects(connection) if rows else set()
+    waiting = _waiting(connection)
     for row in rows:
         number = _rule_of(connection, row, until, context)
         if number is None:
@@ -227,7 +238,7 @@ def _due(connection: Connection, row: Any, rule: RetentionRule, context: Context
     return max(row.completed_at, *(there[name] for name in wanted)) + days, True
 
 
-def _kept(connection: Connection, row: Any, published: bool, waiting: set[str], context: Context) -> Iterator[Kept]:
+def _kept(connection: Connection, row: Any, published: bool, waiting: Waiting, context: Context) -> Iterator[Kept]:
     yield from _needed(connection, row.id, waiting, context)
     # What was rejected whole belongs to no order and is published nowhere, and goes with its time all the same.
     if retirement.is_shown(connection, row.id):
@@ -237,12 +248,14 @@ def _kept(connection: Connection, row: Any, published: bool, waiting: set[str], 
             yield Kept.UNPUBLISHED
 
 
-def _needed(connection: Connection, study_id: int, waiting: set[str], context: Context) -> Iterator[Kept]:
-    """By whom a study is needed, whatever rule or note lets it go; `waiting` is what is on the review list."""
+def _needed(connection: Connection, study_id: int, waiting: Waiting, context: Context) -> Iterator[Kept]:
+    """By whom a study is needed, whatever rule or note lets it go."""
     if retirement.is_held(connection, study_id):
         yield Kept.HOLD
-    if not waiting.isdisjoint(retirement.subjects_of(connection, study_id)):
+    if not waiting.subjects.isdisjoint(retirement.subjects_of(connection, study_id)):
         yield Kept.REVIEW
+    if waiting.committed and not waiting.committed.isdisjoint(retirement.uids_of(connection, study_id)):
+        yield Kept.COMMITMENT
     if retirement.is_viewed(connection, study_id, context.clock.now()):
         yield Kept.VIEWER
 

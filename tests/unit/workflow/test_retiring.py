@@ -15,11 +15,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bridge.config import Dicom, DicomPeer, Retention, RetentionRule
+from bridge.domain.commitment import CommitmentRequest, Reference
 from bridge.domain.rejection import Hidden, RejectedInstance, RejectionNote
 from bridge.domain.retention import Kept, fits
 from bridge.domain.study import MatchState, StoredFile, StudyState
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, launches, review
+from bridge.store import audit, commitment, launches, review
 from bridge.store.backup import holding
 from bridge.workflow import retiring
 from bridge.workflow.acquiring import Acquiring
@@ -210,6 +211,11 @@ def a_link_is_out(site: Site) -> None:
     site.house.database.write(lambda c: launches.add_link(c, values))
 
 
+def asked_to_be_committed(site: Site) -> None:
+    asked = CommitmentRequest("1.9.9", (Reference("1.2.840.10008.5.1.4.1.1.2", "1.5"),))
+    site.house.database.write(lambda c: commitment.add_commitment(c, asked, "CT1", site.house.clock.now()))
+
+
 KEEPERS = pytest.mark.parametrize(
     ("keep", "why"),
     [
@@ -219,6 +225,7 @@ KEEPERS = pytest.mark.parametrize(
         (its_order_in_review, Kept.REVIEW),
         (open_in_a_viewer, Kept.VIEWER),
         (a_link_is_out, Kept.VIEWER),
+        (asked_to_be_committed, Kept.COMMITMENT),
     ],
 )
 
