@@ -72,7 +72,9 @@ class Hospital:
         time_zone: str = "",
         viewer: Path | None = None,
         database_url: str = "",
+        more: str = "",
     ) -> None:
+        """`more` is TOML that goes behind the rest of the configuration."""
         self.folder = folder
         self.ports = ports or Ports.free()
         self.public_url = f"http://localhost:{self.ports.public}"
@@ -113,6 +115,7 @@ class Hospital:
         )
         if database_url:
             text += f'\n[database]\nurl = "{database_url}"\n'
+        text += more
         # In place of the default that init wrote: the file keeps its mode.
         self.config.write_text(text)
         if viewer is not None and not (self.data / "viewer").exists():
