@@ -25,6 +25,7 @@ from bridge.dicom.walk import MAX_DEPTH, MESSAGE_ELEMENTS, OBJECT_ELEMENTS, QUER
 from bridge.domain.availability import PRESENT, Availability
 from bridge.domain.commitment import FailureReason
 from bridge.domain.performed import PerformedStatus
+from bridge.domain.rejection import REFUSED, TITLES, Hidden
 from bridge.mapping import Mappings
 from bridge.markdown import code, table
 
@@ -49,6 +50,8 @@ _NOT_SAFE = {
     FailureReason.CLASS_CONFLICT: "it is here under another class",
     FailureReason.CLASS_NOT_SUPPORTED: "not here, and of a class that is not stored",
 }
+
+_AGAIN = {Hidden.QUALITY: "0000, and hidden (`rejected_for_quality`)", Hidden.RETENTION: "0000, an import: shown"}
 
 
 def statement(settings: Settings, mappings: Mappings) -> str:
@@ -305,6 +308,17 @@ def _storage(settings: Settings) -> list[str]:
         f"- Refused with C000: sequences nested over {MAX_DEPTH} deep, over {OBJECT_ELEMENTS} elements and items, cut "
         "short, a file where a data set belongs. With A900: UIDs missing, malformed or other than the command's.",
         "- Deflated transfer syntax is not accepted: a megabyte of it may be gigabytes.",
+        "",
+        "Rejection notes (IHE RAD-66): of a device that may `reject`, a Key Object Selection with one of these titles (DCM) "
+        "hides what its evidence (0040,A375) names before it is answered 0000, also what comes after it.",
+        "",
+        *table(
+            ("Title", "Hides for", "The same instance again"),
+            (
+                (value, title, f"{status.STORE_CODES['rejected']:04X}" if title in REFUSED else _AGAIN[title])
+                for value, title in TITLES.items()
+            ),
+        ),
     ]
 
 
