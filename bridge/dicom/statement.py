@@ -309,8 +309,8 @@ def _storage(settings: Settings) -> list[str]:
         "short, a file where a data set belongs. With A900: UIDs missing, malformed or other than the command's.",
         "- Deflated transfer syntax is not accepted: a megabyte of it may be gigabytes.",
         "",
-        "Rejection notes (IHE RAD-66): of a device that may `reject`, a Key Object Selection with one of these titles (DCM) "
-        "hides what its evidence (0040,A375) names before it is answered 0000, also what comes after it.",
+        "Rejection notes (IHE RAD-66): of a device that may `reject`, a Key Object Selection with one of these titles "
+        "(DCM) hides what its evidence (0040,A375) names before it is answered 0000, also what comes after it.",
         "",
         *table(
             ("Title", "Hides for", "The same instance again"),
