@@ -18,7 +18,7 @@ from bridge.errors import BridgeError, ConfigurationError
 from bridge.hl7.tls import server_context
 from bridge.run.ports import fault_of, places
 from bridge.run.role import read_notice
-from bridge.store import alarms, audit, inbox, outbound, outbox, review, studies, worklist
+from bridge.store import alarms, audit, commitment, inbox, outbound, outbox, review, studies, worklist
 from bridge.store.db import Database, sqlite_sound_for_processes, sqlite_version
 from bridge.store.migrate import current, differences, newest
 from bridge.web.viewer.files import read_manifest
@@ -42,6 +42,7 @@ def status(settings: Settings, clock: Clock) -> dict[str, Any]:
                 "unsent": [list(row) for row in outbox.unsent_reasons(connection)],
                 "oldest_unsent": outbox.oldest_unsent(connection),
                 "hl7_out": [asdict(queue) for queue in outbound.queue_states(connection)],
+                "commitments": [asdict(one) for one in commitment.undelivered(connection)],
                 "reviews": [list(row) for row in review.count_reviews(connection)],
             }
         checks = app.readiness(database, settings, app.machine_clock(settings, database))
@@ -86,6 +87,9 @@ def render_status(facts: dict[str, Any], settings: Settings) -> str:
     oldest = facts["oldest_unsent"]
     lines.append(f"  oldest unsent {f'{ago(now, oldest)} ago' if oldest else 'nothing waits'}")
     lines += [_queue(now, queue) for queue in facts["hl7_out"] if not queue["stopped"]]
+    for one in facts["commitments"]:
+        told = f"{one['calling_ae_title']}: {one['count']} {one['state']}, oldest {ago(now, one['oldest'])} ago"
+        lines.append(f"  commitments   {told}")
     if not facts["reviews"]:
         lines.append("  for a person  nothing")
     lines.append(f"  free disk     {facts['free_bytes'] / 1e9:.1f} GB")

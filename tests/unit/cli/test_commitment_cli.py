@@ -106,6 +106,12 @@ def test_a_device_that_does_not_hear_us_for_long_is_an_alarm(desk: Desk, hours: 
     assert [one["subject"] for one in found if one["kind"] == "commitment-old"] == alarmed
 
 
+def test_the_screen_at_night_tells_whom_we_owe_an_answer(desk: Desk, tmp_path: Path, prompt: Prompt) -> None:
+    away(desk)
+    told = CliRunner().invoke(main, ["--config", str(tmp_path / "bridge.toml"), "status"]).output
+    assert "commitments   CT1: 1 due, oldest" in told
+
+
 def test_host_and_port_belong_together() -> None:
     for one in ({"host": "10.1.2.3"}, {"port": 104}):
         with pytest.raises(ValueError, match="belong together"):
