@@ -341,7 +341,7 @@ class WorkerRole:
             stored(process.settings.storage.private_sop_classes),
             on_free=lambda: self._reporting.wake(),
         )
-        self._checking = Loop("checking", (self._committing.check_due,), idle_seconds=1.0)
+        self._checking = Loop("checking", (self._committing.check_due, self._committing.forget_due), idle_seconds=1.0)
         self._reporting = Loop("reporting", (self._committing.report_due,), idle_seconds=1.0)
         self._describing = Loop("describing", (housekeeping.describe_due,), idle_seconds=1.0)
         self._expiring = Loop("expiring", (Expiring(context).expire_due,), idle_seconds=60.0)

@@ -27,6 +27,7 @@ class Retention(Section):
     rule: tuple[RetentionRule, ...] = ()
     expired_notes: Literal["hide", "delete"] = "hide"
     aside_days: int = Field(0, ge=0)
+    commitment_days: int = Field(90, ge=0)
     audit_days: int = Field(0, ge=0)
 
     @field_validator("audit_days")

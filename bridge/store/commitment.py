@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, literal, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, literal, or_, select, update
 
 from bridge.domain.commitment import CommitmentRequest, CommitmentState, Holding, Reference
 from bridge.domain.rejection import REJECTED
@@ -133,6 +133,13 @@ _RELEASE = Prepared(
     .where(_c.lease_owner == bindparam("owner"))
     .values(lease_owner=None, lease_until=None, epoch=_c.epoch + 1)
 )
+_OVER = Prepared(
+    select(_c.id)
+    .where(one_of(_c.state, (CommitmentState.DELIVERED, CommitmentState.DROPPED)))
+    .where(_c.next_attempt_at < bindparam("before"))
+    .limit(bindparam("n"))
+)
+_DELETE = Prepared(delete(commitment).where(_c.id == bindparam("i")))
 _HELD = Prepared(select(instance).where(instance.c.sop_instance_uid == bindparam("uid")))
 _LISTED = (
     _c.id, _c.calling_ae_title, _c.transaction_uid, _c.state, _c.asked_at, _c.checked_at, _c.delivered_at, _c.attempts,
@@ -303,3 +310,11 @@ def open_instances(connection: Connection) -> frozenset[str]:
         return frozenset()
     rows = connection.execute(_UNDELIVERED, {"n": 1_000_000})
     return frozenset(uid for row in rows for _, uid in row.instances)
+
+
+def forget(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete some of those that were told, or given up, before then; returns how many."""
+    over = list(connection.execute(_OVER, {"before": before, "n": limit}).scalars())
+    for key in over:
+        connection.execute(_DELETE, {"i": key})
+    return len(over)

@@ -30,6 +30,7 @@ from bridge.log import work
 from bridge.store import audit, commitment, review
 from bridge.store.commitment import Claim
 from bridge.store.db import Connection
+from bridge.workflow import leaping
 from bridge.workflow.context import Context
 from bridge.workflow.leasing import has_ended, this_process
 from bridge.workflow.ports import CommitmentReporter
@@ -45,6 +46,10 @@ LONGEST = timedelta(hours=1)
 SAME_SECONDS = 30.0
 """So long a report is left to the association that asked for it, where the device's row says so."""
 PAGE = 200
+FORGET = 20
+"""Rows at once: each may hold the list of a whole study."""
+REST = timedelta(hours=1)
+"""Between two looks for what may be forgotten."""
 SLOTS = 8
 FAILED, NO_ADDRESS = "commitment-failed", "commitment-undeliverable"
 REVIEWS = (FAILED, NO_ADDRESS)
@@ -170,6 +175,7 @@ class Committing:
         self._busy: set[str] = set()
         self._pauses: dict[str, _Pause] = {}
         self._ending = threading.Event()
+        self._resting_until = 0.0
 
     def take_over(self) -> None:
         """At start: free the claims of those who are gone; who has an address now is told what waited for it."""
@@ -193,6 +199,28 @@ class Committing:
         """Wait for the reports under way."""
         self._ending.set()
         self._pool.shutdown(wait=True)
+
+    def forget_due(self) -> int:
+        """Delete the next of what was told long ago: 1 while there is more, else 0."""
+        clock, days = self._context.clock, self._context.settings.retention.commitment_days
+        if not days or clock.monotonic() < self._resting_until:
+            return 0
+        before = clock.steady() - timedelta(days=days)
+        with self._context.database.read() as connection:
+            certain = leaping.may_delete(connection, clock.steady())
+        if certain and self._context.database.write(partial(self._forget, before=before)) == FORGET:
+            return 1
+        self._resting_until = clock.monotonic() + REST.total_seconds()
+        return 0
+
+    def _forget(self, connection: Connection, before: datetime) -> int:
+        count = commitment.forget(connection, before, FORGET)
+        if count:
+            at, details = self._context.clock.now(), {"count": count}
+            audit.write_audit(
+                connection, at=at, who="worker", action="commitment-purge", subject="commitments", details=details
+            )
+        return count
 
     # Checking
 

@@ -307,3 +307,28 @@ def test_a_person_gives_one_up_for_a_device_that_is_gone(desk: Desk) -> None:
 def test_one_that_does_not_exist_is_neither(desk: Desk, act: str) -> None:
     arguments = (99, "cli:x") if act == "retry" else (99, "cli:x", "r")
     assert not getattr(desk.commitments, act)(*arguments)
+
+
+# -- what was told long ago -----------------------------------------------------------------------------------------
+
+
+def test_what_was_told_is_forgotten_in_time_and_what_was_not_never(desk: Desk) -> None:
+    desk.ask()
+    desk.work()
+    desk.reporter.fault = RemoteUnavailable("away")
+    desk.ask(transaction="1.2.78")
+    desk.work()
+    desk.house.clock.advance(89 * 86400)
+    assert (desk.worker.forget_due(), len(desk.house.rows("commitment"))) == (0, 2)
+    desk.house.clock.advance(2 * 86400)
+    desk.worker.forget_due()
+    assert desk.row.transaction_uid == "1.2.78"
+    assert desk.house.audited("commitment-purge") == 1
+
+
+def test_a_clock_that_is_moved_makes_nobody_forget(desk: Desk) -> None:
+    desk.ask()
+    desk.work()
+    desk.house.clock.jump(3650 * 86400)
+    desk.worker.forget_due()
+    assert desk.row.state == CommitmentState.DELIVERED
