@@ -14,6 +14,7 @@ from bridge import app
 from bridge.cli_common import ago, opened
 from bridge.clock import Clock
 from bridge.config import Settings
+from bridge.dicom.ae import tls_context
 from bridge.errors import BridgeError, ConfigurationError
 from bridge.hl7.tls import server_context
 from bridge.run.ports import fault_of, places
@@ -187,7 +188,7 @@ def check(config: Path) -> tuple[list[str], list[str]]:
         notes.append("mappings compiled")
     except ConfigurationError as fault:
         faults += fault.faults
-    faults += _check_feeds(settings)
+    faults += _check_listeners(settings)
     faults += _check_secrets(settings)
     faults += _check_room(settings)
     faults += _check_database(settings, notes)
@@ -233,13 +234,17 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
 
 
-def _check_feeds(settings: Settings) -> list[str]:
+def _check_listeners(settings: Settings) -> list[str]:
     faults = []
     for feed in settings.hl7.feed:
         try:
             server_context(feed)
         except ConfigurationError as fault:
             faults += fault.faults
+    try:
+        tls_context(settings.dicom)
+    except ConfigurationError as fault:
+        faults += fault.faults
     return faults
 
 

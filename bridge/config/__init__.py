@@ -193,6 +193,8 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     )
     feeds = tuple(f.model_copy(update={n: beside(getattr(f, n)) for n in f.tls_files}) for f in settings.hl7.feed)
     hl7 = settings.hl7.model_copy(update={"feed": feeds, "destination": destinations})
+    own = {name: beside(getattr(settings.dicom, name)) for name in settings.dicom.tls_files}
+    dicom = settings.dicom.model_copy(update=own)
     database = settings.database.model_copy(update={"password_file": beside(settings.database.password_file)})
     ehr = tuple(e.model_copy(update={"token_file": beside(e.token_file)}) for e in settings.ehr)
     metrics = settings.metrics.model_copy(update={"token_file": beside(settings.metrics.token_file)})
@@ -200,6 +202,7 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
         update={
             "data": beside(settings.data),
             "hl7": hl7,
+            "dicom": dicom,
             "launch": launch,
             "database": database,
             "ehr": ehr,

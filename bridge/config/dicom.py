@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
@@ -84,6 +85,7 @@ class DicomPeer(Section):
     utf8: bool = True
     patient_issuer: str = ""
     accession_issuer: str = ""
+    certificate: str = ""
 
     @property
     def names_character_set(self) -> bool:
@@ -106,7 +108,7 @@ class Dicom(Section):
     port: Port = 11112
     unknown_peers: frozenset[Unlisted] = frozenset({"echo"})
     require_called_ae_title: bool = True
-    transport: Literal["own", "pynetdicom"] = "pynetdicom"
+    transport: Literal["own", "pynetdicom"] = "own"
     max_connections: int = Field(128, ge=1)
     max_connections_per_address: int = Field(64, ge=1)
     max_associations: int = Field(64, ge=1)
@@ -117,6 +119,11 @@ class Dicom(Section):
     network_seconds: Seconds = 60
     character_set: CharacterSet = "ISO_IR 192"
     utf8: bool = True
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    tls_client_crl_file: Path | None = None
+    tls_client_required: bool = True
     peer: tuple[DicomPeer, ...] = ()
 
     @field_validator("peer")
@@ -135,6 +142,25 @@ class Dicom(Section):
             raise ValueError("two peers have the same AE title")
         return self
 
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.tls_certificate_file is None and (
+            self.tls_key_file or self.tls_client_ca_file or self.tls_client_crl_file
+        ):
+            raise ValueError("TLS needs tls_certificate_file")
+        if self.tls_certificate_file is not None and self.transport != "own":
+            raise ValueError('TLS needs transport = "own"')
+        if self.tls_client_crl_file and not self.tls_client_ca_file:
+            raise ValueError("tls_client_crl_file needs tls_client_ca_file")
+        if any(peer.certificate for peer in self.peer) and not self.tls_client_ca_file:
+            raise ValueError("a peer's certificate needs tls_client_ca_file")
+        return self
+
+    @property
+    def tls_files(self) -> tuple[str, ...]:
+        """The names of the settings that are files."""
+        return "tls_certificate_file", "tls_key_file", "tls_client_ca_file", "tls_client_crl_file"
+
     def peer_of(self, ae_title: str) -> DicomPeer:
         for peer in self.peer:
             if peer.ae_title == ae_title:
@@ -148,6 +174,7 @@ class Dicom(Section):
             utf8=self.utf8,
             patient_issuer="",
             accession_issuer="",
+            certificate="",
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import ssl
 
 from bridge import log as logs
+from bridge import tls
 from bridge.clock import Clock
-from bridge.config import Settings
+from bridge.config import Dicom, Settings
 from bridge.dicom.acceptor import Acceptor
 from bridge.dicom.operations import Operations
 from bridge.dicom.services import AcquiringService, PerformingService, Services, WorklistService
@@ -17,6 +19,20 @@ from bridge.mapping.transliteration import NONE, Transliteration
 log = logging.getLogger(__name__)
 
 
+def tls_context(settings: Dicom) -> ssl.SSLContext | None:
+    """None for a listener in plain text. Raises `ConfigurationError` for files that cannot be used."""
+    if settings.tls_certificate_file is None:
+        return None
+    files = tls.ServerFiles(
+        settings.tls_certificate_file,
+        settings.tls_key_file,
+        settings.tls_client_ca_file,
+        settings.tls_client_crl_file,
+        settings.tls_client_required,
+    )
+    return tls.server_context(files, what="dicom")
+
+
 class DicomServer:
     """Listens for modalities. `start`, then `drain` (finish what runs, begin nothing) and `stop`."""
 
@@ -24,8 +40,12 @@ class DicomServer:
         self.settings = settings.dicom
         self.operations = Operations(settings, services, clock, table)
         self.archive = self.operations.archive
-        listener: type[Acceptor] | type[StockListener] = Acceptor if self.settings.transport == "own" else StockListener
-        self._listener = listener(settings, self.operations, clock)
+        own = self.settings.transport == "own"
+        self._listener: Acceptor | StockListener = (
+            Acceptor(settings, self.operations, clock, tls_context(self.settings))
+            if own
+            else StockListener(settings, self.operations, clock)
+        )
 
     @property
     def port(self) -> int:

@@ -19,12 +19,12 @@ from bridge import log as logs
 from bridge.clock import Clock
 from bridge.dicom import messages
 from bridge.dicom.files import object_head
-from bridge.dicom.insides import Served, any_request, encode_identifier, store_request
+from bridge.dicom.insides import Served, any_request, store_request, usual_request
 from bridge.dicom.insides import object_head as any_object_head
 from bridge.dicom.messages import Assembler, Limits, Message, number, uid, write_answer
 from bridge.dicom.operations import Operations, title_of
 from bridge.dicom.places import Memory
-from bridge.dicom.policy import LIMIT, VERSION, WORKLIST, Rejection
+from bridge.dicom.policy import LIMIT, VERIFICATION, VERSION, WORKLIST, Rejection
 from bridge.dicom.reports import QUIET_SECONDS, RESPONSE
 from bridge.dicom.status import PENDING, PENDING_WARNING, SUCCESS
 from bridge.dicom.upper import (
@@ -78,7 +78,7 @@ class Conversation:
         self._idle = idle
         self._associate = associate
         self._upper = Upper(entity.maximum_pdu_size)
-        self._served = Served(entity, operations.handlers(), wire.send, peer)
+        self._served = Served(entity, operations.handlers(encoded=True), wire.send, peer)
         self._served.certificate_names = wire.certificate_names
         self._assembler = Assembler(limits, self._open)
         self._queue: deque[Message] = deque()
@@ -137,7 +137,8 @@ class Conversation:
             raise self._refuse(VERSION, "")
         calling, called = title_of(request.calling_ae_title), title_of(request.called_ae_title)
         proposed: Any = request.presentation_context_definition_list
-        verdict = self._operations.contexts(calling, called, self._address, proposed)
+        names = self._served.certificate_names
+        verdict = self._operations.contexts(calling, called, self._address, proposed, names)
         if isinstance(verdict, Rejection):
             raise self._refuse(verdict, calling)
         if not self._associate(calling):
@@ -150,8 +151,7 @@ class Conversation:
     def _refuse(self, verdict: Rejection, calling: str) -> _Refused:
         self._wire.send(write_reject(*verdict))
         self._upper.close()
-        code = "/".join(map(str, verdict))
-        logs.work(log, "association refused", logging.WARNING, aet=calling, peer=self._address, code=code)
+        self._operations.refused(calling, self._address, verdict)
         return _Refused()
 
     def _abort(self, source: int, reason: int) -> None:
@@ -285,14 +285,20 @@ class Conversation:
             self._find(message, request, context)
         elif message.field == messages.C_STORE_RQ and usual and message.file is not None:
             self._once(evt.EVT_C_STORE, message, request, context)
+        elif message.field == messages.C_ECHO_RQ and usual and str(context.abstract_syntax) == VERIFICATION:
+            self._once(evt.EVT_C_ECHO, message, request, context)
         else:
             self._served.serve(request, message.context_id)
 
     def _request(self, message: Message) -> Any:
+        if message.file is not None:
+            message.file.flush()
         try:
+            usual = usual_request(message)
+            if usual is not None:
+                return usual
             if message.file is None:
                 return any_request(message.command, message.data, message.context_id)
-            message.file.flush()
             return store_request(message.command, message.context_id, message.file)
         except Exception as fault:  # noqa: BLE001 - whatever a peer sent
             raise Violation(f"not a message: {type(fault).__name__}") from None
@@ -309,7 +315,6 @@ class Conversation:
     def _find(self, message: Message, request: Any, context: Any) -> None:
         """Answers in bundles that double: the first at once, so that a peer that has enough may cancel."""
         self._cancelled.clear()
-        syntax = context.transfer_syntax[0]
         count, bundle = 0, 1
         found = self._served.operate(evt.EVT_C_FIND, request, context.as_tuple, _is_cancelled=self._is_cancelled)
         with contextlib.closing(found):
@@ -321,12 +326,11 @@ class Conversation:
                 if status not in (PENDING, PENDING_WARNING):
                     self._served.tell(request, message.context_id, status)
                     return
-                data = encode_identifier(identifier, syntax)
-                if not data:
+                if not identifier:  # it could not be encoded
                     self._served.tell(request, message.context_id, 0xC312)
                     return
                 self._command(message, write_answer(message, status, data_set=True))
-                self._wire.send(write_values(message.context_id, 0, data, self._pdu_bytes))
+                self._wire.send(write_values(message.context_id, 0, identifier, self._pdu_bytes))
                 count += 1
                 if count == bundle:
                     self._wire.flush()

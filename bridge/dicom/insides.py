@@ -22,7 +22,7 @@ from pydicom.filewriter import write_file_meta_info
 from pynetdicom import AE, dimse_messages, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
 from pynetdicom.dsutils import create_file_meta, decode, encode
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
@@ -30,9 +30,11 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import uid_to_service_class
 from pynetdicom.transport import AddressInformation
 
+from bridge.dicom import messages
 from bridge.dicom.files import Incoming
 from bridge.dicom.upper import REQUEST_BYTES
 from bridge.errors import BridgeError
+from bridge.uids import is_uid
 
 _INVALID_PDU = "Evt19"
 
@@ -256,12 +258,13 @@ def store_request(command: bytes, context_id: int, file: Any) -> C_STORE:
     """The request of a C-STORE whose object is in `file`. Raises whatever, for a command set that is none."""
     message: Any = C_STORE_RQ()
     message.command_set = decode(BytesIO(command), True, True)
-    message.context_id, message.data_set = context_id, None
+    message.context_id = context_id
     return with_file(message.message_to_primitive(), file)
 
 
 def with_file(request: C_STORE, file: Any) -> C_STORE:
     """Tell pynetdicom's events where the object is."""
+    request.DataSet = BytesIO()  # without one it is no valid request
     request._dataset_file, request._dataset_path = file, Path(file.name)
     return request
 
@@ -275,3 +278,36 @@ def any_request(command: bytes, data: bytes | None, context_id: int) -> Any:
     if data is not None:
         message.data_set = BytesIO(data)
     return message.message_to_primitive()
+
+
+_USUAL = {
+    messages.C_ECHO_RQ: (C_ECHO, frozenset({0, 0x0002, 0x0100, 0x0110, 0x0800})),
+    messages.C_FIND_RQ: (C_FIND, frozenset({0, 0x0002, 0x0100, 0x0110, 0x0700, 0x0800})),
+    messages.C_STORE_RQ: (C_STORE, frozenset({0, 0x0002, 0x0100, 0x0110, 0x0700, 0x0800, 0x1000})),
+}
+
+
+def usual_request(message: messages.Message) -> Any:
+    """The request of a frequent message, without pydicom's way over a data set; None for what is not as usual."""
+    elements = message.elements
+    kind, known = _USUAL.get(message.field, (None, frozenset()))
+    sop_class, instance = messages.uid(elements, messages.CLASS), messages.uid(elements, messages.INSTANCE)
+    if kind is None or not elements.keys() <= known or not is_uid(sop_class) or not message.message_id >= 0:
+        return None
+    request: Any = kind()
+    request.MessageID, request.AffectedSOPClassUID = message.message_id, sop_class
+    request._context_id = message.context_id
+    if kind is C_ECHO:
+        return request if message.data is None else None
+    if not 0 <= messages.number(elements, messages.PRIORITY) <= 2:
+        return None
+    request.Priority = messages.number(elements, messages.PRIORITY)
+    if kind is C_FIND:
+        if not message.data:
+            return None
+        request.Identifier = BytesIO(message.data)
+        return request
+    if message.file is None or not is_uid(instance):
+        return None
+    request.AffectedSOPInstanceUID = instance
+    return with_file(request, message.file)

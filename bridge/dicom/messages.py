@@ -52,6 +52,10 @@ class Message:
         return number(self.elements, FIELD)
 
     @property
+    def message_id(self) -> int:
+        return number(self.elements, MESSAGE_ID)
+
+    @property
     def held(self) -> int:
         """Bytes that it holds in memory."""
         return len(self.command) + len(self.data or b"")

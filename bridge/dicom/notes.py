@@ -40,6 +40,7 @@ class Notes:
         self._changed = threading.Condition()
         self._asked: dict[str, WorklistKeys] = {}
         self._told: dict[str, _Told] = {}
+        self._refused: dict[tuple[str, str], str] = {}
         self._thread: threading.Thread | None = None
         self._writing = self._closed = False
 
@@ -66,12 +67,23 @@ class Notes:
                 told.issuers.update(issuers)
                 self._wake()
 
+    def refused(self, address: str, calling: str, code: str) -> None:
+        """An association or an operation was refused; of many for one reason from an address the first is noted."""
+        with self._changed:
+            if not self._closed and len(self._refused) < MOST_DEVICES:
+                self._refused.setdefault((address, code), calling)
+                self._wake()
+
     def close(self, seconds: float = 0.0) -> bool:
         """Take no more; False when something still waited after so many seconds (a later query tells it again)."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: not (self._asked or self._told or self._writing), seconds)
+            return self._changed.wait_for(lambda: not (self._anything or self._writing), seconds)
+
+    @property
+    def _anything(self) -> bool:
+        return bool(self._asked or self._told or self._refused)
 
     def _wake(self) -> None:
         if self._thread is None:
@@ -84,15 +96,18 @@ class Notes:
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._asked or self._told or self._closed)
+                self._changed.wait_for(lambda: self._anything or self._closed)
                 asked, self._asked = self._asked, {}
                 told, self._told = self._told, {}
-                if not asked and not told:
+                refused, self._refused = self._refused, {}
+                if not (asked or told or refused):
                     return
                 self._writing = True
             for calling, keys in asked.items():
                 self._write(calling, partial(self._acquiring.note_query, calling))
                 self._write(calling, partial(self._worklist.note_asked, calling, keys))
+            for (address, code), calling in refused.items():
+                self._write(calling, partial(self._acquiring.note_refused, address, calling, code))
             for title, one in told.items():
                 withheld = {step: tag for step, tag in one.steps.items() if tag}
                 shown = one.steps.keys() - withheld.keys()

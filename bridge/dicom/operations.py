@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -76,12 +77,12 @@ class Operations:
         """Operations in progress."""
         return self._running
 
-    def handlers(self) -> list[tuple[evt.EventType, Callable[[Event], Any]]]:
-        """One for each request that may come."""
+    def handlers(self, *, encoded: bool = False) -> list[tuple[evt.EventType, Callable[[Event], Any]]]:
+        """One for each request that may come. `encoded`: identifiers of C-FIND answers are given as bytes."""
         return [
             (evt.EVT_SOP_EXTENDED, self._extended),
             (evt.EVT_C_ECHO, self._echo),
-            (evt.EVT_C_FIND, self._find),
+            (evt.EVT_C_FIND, partial(self._find, encoded=encoded)),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_N_CREATE, self._create),
             (evt.EVT_N_SET, self._set),
@@ -90,10 +91,21 @@ class Operations:
         ]
 
     def contexts(
-        self, calling: str, called: str, address: str, proposed: Iterable[PresentationContext]
+        self,
+        calling: str,
+        called: str,
+        address: str,
+        proposed: Iterable[PresentationContext],
+        names: Iterable[str] = (),
     ) -> list[PresentationContext] | Rejection:
-        """The contexts to support for this association request, or why it is refused."""
-        return CONGESTION if self._draining else self.policy.contexts(calling, called, address, proposed)
+        """The contexts to support for this association request, or why it is refused; `names`: of its certificate."""
+        return CONGESTION if self._draining else self.policy.contexts(calling, called, address, proposed, names)
+
+    def refused(self, calling: str, address: str, verdict: Rejection) -> None:
+        """An association was refused: one log line, and a note for the audit."""
+        code = "/".join(map(str, verdict))
+        logs.work(log, "association refused", logging.WARNING, aet=calling, peer=address, code=code)
+        self._notes.refused(address, calling, code)
 
     def begin_nothing(self) -> None:
         """From now on every request is answered that it comes too late."""
@@ -170,14 +182,14 @@ class Operations:
 
         return self._answer("n-action", event, act, status.action_status), None
 
-    def _find(self, event: Event) -> Iterator[Answer]:
+    def _find(self, event: Event, *, encoded: bool) -> Iterator[Answer]:
         with self._operation("c-find", event) as operation:
             operation.status, count = status.SUCCESS, 0
             try:
                 self._allow(operation)
                 peer = operation.peer
-                fuzzy = negotiation.is_fuzzy(event.assoc.acceptor.sop_class_extended)
-                for answer, identifier in self._finder.answers(event, peer, peer.ae_title, fuzzy=fuzzy):
+                how = {"fuzzy": negotiation.is_fuzzy(event.assoc.acceptor.sop_class_extended), "encoded": encoded}
+                for answer, identifier in self._finder.answers(event, peer, peer.ae_title, **how):
                     operation.fields["count"] = count = count + (identifier is not None)
                     if identifier is None:
                         operation.status = _code(answer)
@@ -232,7 +244,7 @@ class Operations:
     def _operation(self, name: str, event: Event) -> Iterator[_Operation]:
         calling = title_of(event.assoc.requestor.ae_title)
         address = str(event.assoc.requestor.address)
-        peer = self.policy.peer(calling, address)
+        peer = self.policy.peer(calling, address, getattr(event.assoc, "certificate_names", ()))
         if peer is None or not in_place(event.request, str(event.context.abstract_syntax)):
             peer = self.settings.peer_of(calling).model_copy(update={"may": frozenset()})
         operation = _Operation(name, peer, address, self.clock.monotonic())
@@ -246,6 +258,8 @@ class Operations:
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
+            if operation.status == status.NOT_AUTHORIZED:
+                self._notes.refused(address, calling, f"{operation.status:04X} {name}")
             elapsed = round((self.clock.monotonic() - operation.started) * 1000, 1)
             level = logging.INFO if operation.status in _GOOD else logging.WARNING
             code = f"{operation.status:04X}" if operation.status >= 0 else "none"

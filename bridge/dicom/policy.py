@@ -57,15 +57,24 @@ class Policy:
         if faults:
             raise ConfigurationError(faults)
 
-    def peer(self, calling: str, address: str) -> DicomPeer | None:
-        """What we know of a caller, or None when its title comes from an address that is not its own."""
+    def peer(self, calling: str, address: str, names: Iterable[str] = ()) -> DicomPeer | None:
+        """What we know of a caller, or None when its title comes from an address that is not its own, or without its
+        certificate; `names` are those in the certificate that it has shown."""
         networks = self._networks.get(calling, ())
         if networks and not any(_address(address) in network for network in networks):
             return None
-        return self.dicom.peer_of(calling)
+        peer = self.dicom.peer_of(calling)
+        if peer.certificate and peer.certificate.casefold() not in map(str.casefold, names):
+            return None
+        return peer
 
     def contexts(
-        self, calling: str, called: str, address: str, proposed: Iterable[PresentationContext]
+        self,
+        calling: str,
+        called: str,
+        address: str,
+        proposed: Iterable[PresentationContext],
+        names: Iterable[str] = (),
     ) -> list[PresentationContext] | Rejection:
         """The contexts to accept, or why the association is refused.
 
@@ -74,7 +83,7 @@ class Policy:
         """
         if self.dicom.require_called_ae_title and called != self.dicom.ae_title:
             return CALLED_UNKNOWN
-        peer = self.peer(calling, address)
+        peer = self.peer(calling, address, names)
         if peer is None or not peer.may:
             return CALLING_UNKNOWN
         asked: dict[str, list[str]] = {}

@@ -65,6 +65,10 @@ class AcquiringService(Protocol):
 
     def note_query(self, calling_ae: str) -> None: ...
 
+    def note_refused(self, address: str, calling_ae: str, code: str) -> None:
+        """An association or operation of a caller was refused: A-ASSOCIATE-RJ `1/1/3`, or a status and operation."""
+        ...
+
 
 class CommittingService(Protocol):
     def take_request(self, request: CommitmentRequest, calling_ae: str) -> None:

@@ -18,7 +18,7 @@ from bridge.config import Settings
 from bridge.dicom.guard import Guarded, Meter, Server
 from bridge.dicom.insides import contain, context_of, discard, receiving, tune
 from bridge.dicom.operations import Operations, title_of
-from bridge.dicom.policy import VERIFICATION, Rejection
+from bridge.dicom.policy import LIMIT, VERIFICATION, Rejection
 from bridge.dicom.reports import QUIET_SECONDS
 
 ACSE_SECONDS = 30
@@ -112,15 +112,14 @@ class StockListener:
         verdict: Any = self.operations.contexts(calling, called, address, proposed)
         if isinstance(verdict, Rejection):
             event.assoc.acse.send_reject(*verdict)
-            code = "/".join(map(str, verdict))
-            logs.work(log, "association refused", logging.WARNING, aet=calling, peer=address, code=code)
+            self.operations.refused(calling, address, verdict)
             event.assoc.kill()
             return
         event.assoc.acceptor.supported_contexts = verdict
 
     def _on_rejected(self, event: Event) -> None:
-        title, address = title_of(event.assoc.requestor.ae_title), event.assoc.requestor.address
-        logs.work(log, "association refused", logging.WARNING, aet=title, peer=address, reason="too many associations")
+        # Its own check, of how many there are (2/3/2).
+        self.operations.refused(title_of(event.assoc.requestor.ae_title), event.assoc.requestor.address, LIMIT)
 
     def _on_pdu(self, event: Event) -> None:
         if isinstance(event.pdu, P_DATA_TF):

@@ -105,11 +105,14 @@ class Wire:
         self._out_bytes = 0
 
     def linger(self, seconds: float) -> None:
-        """Swallow what still comes: closing over unread bytes resets the connection and may destroy our last word."""
+        """Say the last word, and swallow what still comes until the peer closes (PS3.8 9.2.1, Sta13).
+
+        Closing over unread bytes resets the connection and may destroy that word; and some peers take a close that
+        comes with it for the word itself.
+        """
         until = self._clock.monotonic() + seconds
-        with contextlib.suppress(OSError, Gone):
+        with contextlib.suppress(Gone):
             self.flush()
-            socket.socket.shutdown(self._sock, socket.SHUT_WR)
             while True:
                 self._start = self._end = 0
                 self._fill(until)

@@ -27,12 +27,12 @@ from bridge.hl7.read_patients import MERGES, MOST_PAIRS, PATIENT_EVENTS, SUBORDI
 from bridge.hl7.read_results import _MEASURES, _TAKEN_BACK, _TEXTS
 from bridge.hl7.read_schedule import MOST_SLOTS
 from bridge.hl7.statement_out import lines_out
-from bridge.hl7.tls import CIPHERS
 from bridge.mapping import Mappings
 from bridge.mapping.apply import Rule, Section
 from bridge.mapping.compile import DISCONTINUATION
 from bridge.mapping.transforms import MOST_IDENTIFIERS
 from bridge.markdown import code, table
+from bridge.tls import CIPHERS
 from bridge.workflow.visits import RENAMES
 
 STRUCTURES = {

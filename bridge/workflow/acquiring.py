@@ -25,11 +25,15 @@ AHEAD = timedelta(minutes=1)
 """No image has come later than now: the clock by which one seems to was wrong, and the quiet is counted anew."""
 log = logging.getLogger("bridge.acquiring")
 
+REFUSED_SECONDS, MOST_REFUSED = 60.0, 256
+"""Rows about strangers: one a minute for each reason and address, and no more than so many a minute in all."""
+
 
 class Acquiring:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._noted: dict[str, float] = {}
+        self._refused: dict[tuple[str, str], float] = {}
 
     def note_query(self, calling_ae: str) -> None:
         """Remember that the device asked, at most once in five seconds each: a query is no reason to sync a disk."""
@@ -39,6 +43,21 @@ class Acquiring:
         self._noted[calling_ae] = now
         at = self._context.clock.now()
         self._context.database.write(lambda c: audit.note_activity(c, "query", calling_ae, at))
+
+    def note_refused(self, address: str, calling_ae: str, code: str) -> None:
+        """Audit what was refused, once a minute for each reason and address: whoever knocks must not fill the disk."""
+        now = self._context.clock.monotonic()
+        self._refused = {key: at for key, at in self._refused.items() if now - at < REFUSED_SECONDS}
+        if (address, code) in self._refused or len(self._refused) >= MOST_REFUSED:
+            return
+        self._refused[address, code] = now
+        at = self._context.clock.now()
+        title = "".join(letter if letter.isprintable() else "?" for letter in calling_ae)
+        self._context.database.write(
+            lambda c: audit.write_audit(
+                c, at=at, who=f"address:{address}", action="dicom-refused", subject=f"ae:{title}", outcome=code
+            )
+        )
 
     def take_instance(self, header: InstanceHeader, file: StoredFile, calling_ae: str) -> bool:
         """Index a file that is already safe on disk. True: new; False: known with the same bytes.

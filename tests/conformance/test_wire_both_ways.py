@@ -14,7 +14,7 @@ from bridge.config import DicomPeer
 from bridge.dicom.ae import DicomServer
 from bridge.domain.patient import PersonName
 from tests.fakes.raw_peer import RawPeer, association_request, message
-from tests.unit.dicom.support import CT, MPPS, MWL, FakeServices, command, encoded, entry, image, serving
+from tests.unit.dicom.support import CT, MPPS, MWL, SC, FakeServices, command, encoded, entry, image, serving
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 VERIFICATION, MPPS_RETRIEVE = "1.2.840.10008.1.1", "1.2.840.10008.3.1.2.3.4"
@@ -144,6 +144,8 @@ def test_objects_performed_steps_and_echoes_are_answered_alike(pair: Pair) -> No
         message(1, command(CT, STORE, MessageID=7, AffectedSOPInstanceUID="../../evil"), encoded(image())),
         message(3, command(MPPS, CREATE, AffectedSOPInstanceUID="1.2.3.8"), encoded(step)),
         message(3, command(MPPS, CREATE, AffectedSOPInstanceUID="1.2.3.8"), encoded(step)),
+        message(1, command(SC, STORE, MessageID=9), encoded(image())),
+        message(1, command(CT, STORE, MoveOriginatorMessageID=5), encoded(image())),
         message(3, command(MPPS, CREATE, AffectedSOPInstanceUID="1.2.3.9"), encoded(ended)),
         message(3, command(MPPS, SET, **changed), encoded(ended)),
         message(3, command(MPPS, SET, **changed | {"RequestedSOPInstanceUID": "1.2.3.77"}), encoded(ended)),

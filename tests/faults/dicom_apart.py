@@ -49,6 +49,10 @@ class Apart:
         return self._process.poll() is None
 
     @property
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self._process.pid}/task").iterdir()))
+
+    @property
     def files(self) -> list[str]:
         return [*self.archive.names(), *(path.name for path in self.archive.incoming.iterdir())]
 

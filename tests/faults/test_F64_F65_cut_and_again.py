@@ -64,7 +64,7 @@ def test_F64_a_sender_that_does_not_wait_for_its_answer_leaves_a_file_only_with_
     for number in range(10):
         uid = f"1.2.3.{number}"
         send_cut(site, pdu(1, 3, command(CT, 1, AffectedSOPInstanceUID=uid)) + pdu(1, 2, encoded(image(uid))), 10**6)
-    until(lambda: not site.dicom._running and list(site.dicom.archive.incoming.iterdir()) == [])
+    until(lambda: not site.dicom.operations.running and list(site.dicom.archive.incoming.iterdir()) == [])
     assert sorted(site.dicom.archive.names()) == kept(site)
 
 

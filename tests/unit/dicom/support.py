@@ -156,6 +156,7 @@ class FakePerforming:
 class FakeAcquiring:
     stored: dict[str, tuple[InstanceHeader, StoredFile]] = field(default_factory=dict)
     queries: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
     fault: BaseException | None = None
     hold: threading.Event | None = None
 
@@ -183,6 +184,9 @@ class FakeAcquiring:
 
     def note_query(self, calling_ae: str) -> None:
         self.queries.append(calling_ae)
+
+    def note_refused(self, address: str, calling_ae: str, code: str) -> None:
+        self.refused.append((address, calling_ae, code))
 
 
 @dataclass

@@ -9,6 +9,8 @@ from bridge.domain.order import OrderStatus
 from bridge.domain.patient import PersonName
 from bridge.domain.performed import PerformedStatus, PerformedStep, ScheduledReference
 from bridge.errors import BadValue, NotFound, StateConflict
+from bridge.store import audit
+from bridge.workflow.acquiring import MOST_REFUSED
 from tests.unit.workflow.house import JOHN, House, ct_step, made, order, who
 
 JANES = {"patient_id": "1001", "patient_issuer": "HOSP"}
@@ -353,3 +355,23 @@ def test_who_linked_by_a_wrong_order_of_somebody_else_stays_in_the_trail(house: 
     (link,) = house.links()
     assert ["patient identifier", "differs"] in link.evidence
     assert link.made_by == "cli:anna"
+
+
+def test_strangers_are_audited_once_a_minute_for_each_reason(house: House) -> None:
+    for _ in range(5):
+        for code in ("1/1/3", "1/1/7"):
+            house.acquiring.note_refused("10.0.0.9", "EVIL\n", code)
+    rows = house.read(lambda c: audit.find_audit(c, action="dicom-refused"))
+    assert [(r["who"], r["subject"], r["outcome"]) for r in rows] == [
+        ("address:10.0.0.9", "ae:EVIL?", "1/1/3"),
+        ("address:10.0.0.9", "ae:EVIL?", "1/1/7"),
+    ]
+    house.clock.advance(61)
+    house.acquiring.note_refused("10.0.0.9", "EVIL", "1/1/3")
+    assert len(house.read(lambda c: audit.find_audit(c, action="dicom-refused"))) == 3
+
+
+def test_strangers_from_everywhere_do_not_fill_the_audit(house: House) -> None:
+    for number in range(MOST_REFUSED + 20):
+        house.acquiring.note_refused(f"10.0.{number // 250}.{number % 250}", "EVIL", "1/1/3")
+    assert house.read(lambda c: audit.count_audit(c, "dicom-refused")) == MOST_REFUSED
