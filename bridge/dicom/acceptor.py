@@ -68,6 +68,7 @@ class Acceptor:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._numbers = itertools.count(1)
+        self._turned_away, self._told_at = 0, -1.0
 
     @property
     def port(self) -> int | None:
@@ -132,7 +133,7 @@ class Acceptor:
     def _take(self, sock: socket.socket, host: str, port: int) -> None:
         one = _Connection(sock, (host, port), self.clock.monotonic())
         if not self._places.enter(one, host):
-            logs.work(log, "connection refused", logging.WARNING, peer=host, reason="too many connections")
+            self._turn_away(host)
             sock.close()
             return
         name = f"dicom-{next(self._numbers)}"
@@ -142,6 +143,15 @@ class Acceptor:
         except RuntimeError:  # no more threads
             self._places.leave(one)
             sock.close()
+
+    def _turn_away(self, host: str) -> None:
+        """One line a second, however many knock."""
+        self._turned_away += 1
+        now = self.clock.monotonic()
+        if now - self._told_at >= 1:
+            count, self._turned_away, self._told_at = self._turned_away, 0, now
+            reason = "too many connections"
+            logs.work(log, "connection refused", logging.WARNING, peer=host, reason=reason, count=count)
 
     def _serve(self, one: _Connection) -> None:
         until = one.since + REQUEST_SECONDS

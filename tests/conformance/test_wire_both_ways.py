@@ -14,7 +14,7 @@ from bridge.config import DicomPeer
 from bridge.dicom.ae import DicomServer
 from bridge.domain.patient import PersonName
 from tests.fakes.raw_peer import RawPeer, association_request, message
-from tests.unit.dicom.support import CT, MPPS, MWL, SC, FakeServices, command, encoded, entry, image, serving
+from tests.unit.dicom.support import CT, MPPS, MWL, SC, FakeServices, command, encoded, entry, image, pdu, serving
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 VERIFICATION, MPPS_RETRIEVE = "1.2.840.10008.1.1", "1.2.840.10008.3.1.2.3.4"
@@ -114,7 +114,8 @@ def test_500_random_queries_are_answered_alike(pair: Pair, title: str, full: boo
         queries = []
         for number in range(5):
             data = encoded(query(rng), implicit=syntax[0] == IMPLICIT, little=syntax[2])
-            queries.append(message(1, command(MWL, FIND, MessageID=number + 1), data or b"\0" * 0))
+            asked = command(MWL, FIND, MessageID=number + 1)
+            queries.append(message(1, asked, data) if data else pdu(1, 3, asked) + pdu(1, 2, b""))
         for statuses in same(pair, association_request(contexts, calling=title, most=most), queries):
             seen.update(statuses)
     assert {0x0000, 0xFF00} <= seen
