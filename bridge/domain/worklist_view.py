@@ -111,14 +111,17 @@ def moved(days_: str, by: timedelta) -> str:
 
 
 def opened(view: View, keys: WorklistKeys) -> View:
-    """The view of a device that asks by these keys: what the site lets them lift is lifted."""
+    """The view of a device that asks by these keys: what the site lets them lift is lifted, and what it asks of who
+    names no day, patient, order or step (what fits that may be months of work) is asked of no other."""
+    asked = list_keys(keys)
+    by_default = view.default_window and asked is not None and "start_date" not in asked
     if any(_seeks(keys, name) for word in view.beyond for name in _SOUGHT[word]):
-        return replace(view, stations=(), modalities=(), locations=(), missed="")
-    return view
+        view = replace(view, stations=(), modalities=(), locations=(), missed="")
+    return replace(view, default_window=by_default)
 
 
 def days(view: View, keys: WorklistKeys) -> tuple[str, str]:
-    """The first and the last day (DA, '' = open) on which an entry that is shown may begin."""
+    """The first and the last day (DA, '' = open) on which an entry may begin that an `opened` view shows."""
     asked = _asked_day(view, keys)
     low, high = range_of(asked) if asked else ("", "")
     if _asks_today(view, keys):
@@ -126,8 +129,8 @@ def days(view: View, keys: WorklistKeys) -> tuple[str, str]:
     return max(low, view.earliest), high
 
 
-def hidden(view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Standing) -> Iterator[Reason]:
-    """The rules of the view that keep the entry from the device."""
+def hidden(view: View, entry: WorklistEntry, standing: Standing) -> Iterator[Reason]:
+    """The rules of an `opened` view that keep the entry from the device."""
     if entry.step_status not in view.statuses and not _is_kept(view, entry, standing):
         yield Reason("step-status", entry.step_status)
     if standing.no_show and entry.step_status == StepStatus.SCHEDULED and _moment(entry) < view.missed:
@@ -136,7 +139,7 @@ def hidden(view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Stand
         yield Reason("no-start")
     elif entry.start_date < view.earliest:
         yield Reason("too-old", entry.start_date)
-    elif _is_of_today(view, keys) and entry.start_date != view.today and not _is_near(view, entry):
+    elif view.default_window and entry.start_date != view.today and not _is_near(view, entry):
         yield Reason("day", entry.start_date)
     if view.stations and not set(view.stations) & set(entry.station_ae_titles):
         yield Reason("station", ", ".join(entry.station_ae_titles))
@@ -148,18 +151,19 @@ def hidden(view: View, keys: WorklistKeys, entry: WorklistEntry, standing: Stand
 
 
 def reasons(view: View, wanted: Matcher, entry: WorklistEntry, standing: Standing) -> Iterator[Reason]:
-    """All that keeps a step from a device that asks for `wanted`, first what no query can change. None: shown."""
+    """All that keeps a step from a device that asks for `wanted`, first what no query can change. None: shown.
+
+    `view` as `opened` gives it for these keys.
+    """
     if standing.placeholder:
         yield Reason("placeholder")
     if standing.order_status in WITHDRAWN:
         yield Reason("order-status", standing.order_status)
     if standing.parked:
         yield Reason("parked", standing.parked)
-    keys = wanted.keys
-    view = opened(view, keys)
-    yield from hidden(view, keys, entry, standing)
+    yield from hidden(view, entry, standing)
     for name in wanted.failing(entry):
-        if not (name == "start_date" and _is_near_today(view, keys, entry)):
+        if not (name == "start_date" and _is_near_today(view, wanted.keys, entry)):
             yield Reason("key", name)
 
 
@@ -198,17 +202,8 @@ def _seeks(keys: WorklistKeys, name: str) -> bool:
     return len(begins) >= _FEWEST if name == "patient_name" else bool(begins) and begins == key.strip()
 
 
-def _is_of_today(view: View, keys: WorklistKeys) -> bool:
-    """No day, patient, order or step is asked for: what fits may be months of work."""
-    if not view.default_window:
-        return False
-    sought = (getattr(keys, name) for names in _SOUGHT.values() for name in names)
-    asked = (*sought, keys.start_date, keys.admission_id)
-    return not any(one.strip(" *?^=") if isinstance(one, str) else one for one in asked)
-
-
 def _asked_day(view: View, keys: WorklistKeys) -> str:
-    return view.today if _is_of_today(view, keys) else keys.start_date.strip()
+    return view.today if view.default_window else keys.start_date.strip()
 
 
 def _asks_today(view: View, keys: WorklistKeys) -> bool:

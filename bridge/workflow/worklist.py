@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import cast
 
@@ -47,7 +47,7 @@ class WorklistDesk:
         self._context = context
         self._telling = Telling(context.settings.issuers, spell)
         self._noted: set[tuple[str, str]] = set()
-        self._asked: dict[str, dict[str, str]] = {}
+        self._asked: dict[str, tuple[dict[str, str], date]] = {}
 
     def find(self, keys: WorklistKeys, peer: DicomPeer) -> Listing:
         """The entries that the device is shown, in order of start; over the limit of its view the nearest, and marked
@@ -84,7 +84,8 @@ class WorklistDesk:
     def explain(self, accession_number: str, keys: WorklistKeys, peer: DicomPeer) -> list[Explained]:
         """Each step of an accession number, with all that hides it from a device that asks by these keys."""
         rules = self._rules(peer)
-        keys, view = self._meant(keys, peer, rules), _view(rules, self._context, self._now())
+        keys = self._meant(keys, peer, rules)
+        view = opened(_view(rules, self._context, self._now()), keys)
         with self._context.database.read() as connection:
             steps = worklist.steps_of_accession(
                 connection,
@@ -110,13 +111,13 @@ class WorklistDesk:
 
     def note_asked(self, title: str, keys: WorklistKeys) -> None:
         """Remember how the device asks for its list, for whoever is asked why a patient is not on it. Written when it
-        asks otherwise than before, which is once a day for most."""
-        asked = list_keys(keys)
-        if asked is None or asked == self._asked.get(title):
+        asks otherwise than before, and once a day: whether it asks for another day is part of it."""
+        asked, today = list_keys(keys), self._now().date()
+        if asked is None or (asked, today) == self._asked.get(title):
             return
         at, note = self._context.clock.now(), json.dumps(asked)
         self._context.database.write(lambda c: audit.note_activity(c, ASKED, title, at, note=note))
-        self._asked[title] = asked
+        self._asked[title] = asked, today
 
     def last_asked(self, title: str) -> Asked | None:
         """How the device last asked for its list, its days counted from today; None when it never did."""

@@ -67,6 +67,13 @@ def test_its_days_are_counted_from_today(house: House, desk: WorklistDesk) -> No
     assert found is not None and found["start_date"] == "20261126"
 
 
+def test_a_console_that_is_stuck_on_yesterday_is_known_to_ask_for_yesterday(house: House, desk: WorklistDesk) -> None:
+    desk.note_asked("CT1", DAILY)
+    house.clock.advance(86400)
+    desk.note_asked("CT1", DAILY)
+    assert remembered(house) == list_keys(DAILY)
+
+
 def test_the_same_query_again_is_no_reason_to_sync_a_disk(house: House, desk: WorklistDesk) -> None:
     for _ in range(3):
         desk.note_asked("CT1", DAILY)

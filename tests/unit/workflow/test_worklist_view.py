@@ -262,6 +262,8 @@ def test_and_for_the_hours_round_now(house: House) -> None:
         {"patient_id": "1001"},
         {"accession_number": "N1"},
         {"study_instance_uids": ("1.2.5.25",)},
+        {"placer_order_number": "N1"},
+        {"birth_date": "19800101"},
     ],
     ids=str,
 )
