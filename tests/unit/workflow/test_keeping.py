@@ -12,6 +12,7 @@ from bridge.config import Dicom, DicomPeer, Worklist, WorklistView
 from bridge.domain.lifecycle import VISIBLE
 from bridge.domain.performed import ScheduledReference
 from bridge.domain.worklist import WorklistKeys
+from bridge.domain.worklist_view import Reason
 from bridge.workflow.worklist import WorklistDesk
 from tests.unit.workflow.house import House, order
 
@@ -76,6 +77,14 @@ def test_it_is_gone_when_its_minutes_are_over(make: Make) -> None:
     assert shown(house) == ["COMPLETED"]
     house.clock.advance(1)
     assert shown(house) == []
+
+
+def test_then_why_says_so(make: Make) -> None:
+    house = make(KEPT)
+    perform(house)
+    house.clock.advance(31 * MINUTE)
+    (explained,) = WorklistDesk(house.context).explain("A1", WorklistKeys(), DicomPeer(ae_title="CT1"))
+    assert explained.reasons == (Reason("step-status", "COMPLETED"),)
 
 
 def test_it_stays_for_those_whose_view_keeps_it(make: Make) -> None:
