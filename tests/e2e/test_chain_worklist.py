@@ -1,4 +1,4 @@
-"""A scanner that keeps one association open all day: what the RIS says is on its very next list."""
+"""A scanner that keeps its association open: what the RIS says meanwhile is on its very next list."""
 
 from __future__ import annotations
 
@@ -67,18 +67,18 @@ def console(hospital: Hospital, title: str) -> Iterator[Ask]:
 
     try:
         yield ask
-        assert association.is_established, "the association did not last the day"
+        assert association.is_established, "the association did not last"
     finally:
         association.release()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ct1(hospital: Hospital) -> Iterator[Ask]:
     with console(hospital, "CT1") as ask:
         yield ask
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def mr1(hospital: Hospital) -> Iterator[Ask]:
     with console(hospital, "MR1") as ask:
         yield ask
