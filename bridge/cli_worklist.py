@@ -261,6 +261,8 @@ def _words(asked: Asked, entry: WorklistEntry, reason: Reason) -> str:
 
     name = reason.found
     attribute, told = ATTRIBUTES[name], f"key {where(KEY_TAGS[name])} {keyword_for_key(name)}"
+    if name == "patient_issuer" and not asked.keys.patient_issuer:
+        return f"key {where(KEY_TAGS['patient_id'])} PatientID: the order's is of another authority (issuer_of_key)"
     if not attribute.public:
         return f"{told}: the order has another"
     key, has = _text(getattr(asked.keys, name)), attribute.text(entry, asked.settings.issuers)

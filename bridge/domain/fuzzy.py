@@ -32,8 +32,8 @@ Spell = Callable[[str], str]
 
 def fuzzy_test(key: str, spell: Spell = str) -> Callable[[object], bool]:
     """The test of a key, for a PersonName or a tuple of several."""
-    asked = [word for word in (one.rstrip("*") for one in _pattern_words(key, spell)) if word]
-    joined = "".join(asked)
+    asked = [(word, _sound(word)) for word in (one.rstrip("*") for one in _pattern_words(key, spell)) if word]
+    joined = "".join(word for word, _ in asked)
 
     def fits(value: object) -> bool:
         names = value if isinstance(value, tuple) else (value,)
@@ -42,7 +42,7 @@ def fuzzy_test(key: str, spell: Spell = str) -> Callable[[object], bool]:
     return fits if 0 < len(asked) <= MOST_WORDS else lambda value: False
 
 
-def _alike(asked: Sequence[str], joined: str, name: PersonName, spell: Spell) -> bool:
+def _alike(asked: Sequence[tuple[str, str]], joined: str, name: PersonName, spell: Spell) -> bool:
     groups = [_words(group, spell) for group in (name.alphabetic, name.ideographic, name.phonetic) if group]
     if any("".join(words).startswith(joined) for words in groups):
         return True
@@ -63,10 +63,14 @@ def _plain(text: str, spell: Spell) -> str:
     return folded(spell(text.translate(_DROPPED)).replace("^", " ").replace("=", " ")).translate(_HIRAGANA)
 
 
-def _begins(asked: str, word: str) -> bool:
-    if "*" in asked or "?" in asked:
-        return wildcard(asked + "*", word)
-    return word.startswith(asked) or (len(asked) > 2 and _sound(word).startswith(_sound(asked)))
+def _begins(asked: tuple[str, str], word: str) -> bool:
+    """Initials have no sound: two letters and less are compared as they are written."""
+    written, heard = asked
+    if "*" in written or "?" in written:
+        return wildcard(written + "*", word)
+    return word.startswith(written) or (
+        len(written) > 2 and min(len(heard), len(word)) > 1 and _sound(word).startswith(heard)
+    )
 
 
 def _sound(word: str) -> str:

@@ -76,12 +76,17 @@ def _any_of(test: Test) -> Test:
 def _text_test(key: str) -> Test:
     """A key of several values means any of them: some devices ask so for the modalities that they can do."""
     parts = [part for part in map(str.strip, key.split("\\")) if part]
-    if len(parts) > 1:
-        tests = [_text_test(part) for part in parts]
-        whole = key.strip()
-        return lambda value: value.strip() == whole or any(test(value) for test in tests)
-    wanted = parts[0] if parts else ""
-    return lambda value: text_matches(wanted, value)
+    if len(parts) < 2:
+        wanted = "".join(parts)
+        return lambda value: text_matches(wanted, value)
+    whole = frozenset((*parts, key.strip()))
+    patterns = tuple(part for part in parts if "*" in part or "?" in part)
+
+    def fits(value: str) -> bool:
+        value = value.strip()
+        return bool(value) and (value in whole or wildcard(patterns, value))
+
+    return fits
 
 
 def _number_test(key: str) -> Test:
@@ -113,29 +118,32 @@ def _items_test(key: ItemKey, items: Items) -> Test:
 
 
 @lru_cache(maxsize=256)
-def _states(pattern: str) -> tuple[dict[str, int], int, int, int]:
-    """A pattern as the sets (bits) of its states: bit i stands for "i of its letters are matched". By letter those that
-    go on with it, those that go on with any (`?`), those that stay with any (`*`), and the last."""
+def _states(patterns: tuple[str, ...]) -> tuple[dict[str, int], int, int, int, int]:
+    """Patterns as the sets (bits) of their states: a bit stands for "so many of its letters are matched". By letter
+    those that go on with it, those that go on with any (`?`), those that stay with any (`*`), the first, the last."""
     letters: dict[str, int] = {}
-    anything = stays = 0
+    anything = stays = first = last = 0
     at = 1
-    for sign in pattern:
-        if sign == "*":
-            stays |= at
-            continue
-        if sign == "?":
-            anything |= at
-        else:
-            letters[sign] = letters.get(sign, 0) | at
+    for pattern in patterns:
+        first |= at
+        for sign in pattern:
+            if sign == "*":
+                stays |= at
+                continue
+            if sign == "?":
+                anything |= at
+            else:
+                letters[sign] = letters.get(sign, 0) | at
+            at <<= 1
+        last |= at
         at <<= 1
-    return letters, anything, stays, at
+    return letters, anything, stays, first, last
 
 
-def wildcard(pattern: str, value: str) -> bool:
-    """`*` any run, `?` one character. One step a letter of the value, whatever the pattern: no device can choose keys
-    that cost more (every place of the pattern is a bit, and all of them move at once)."""
-    letters, anything, stays, last = _states(pattern)
-    states = 1
+def wildcard(patterns: str | tuple[str, ...], value: str) -> bool:
+    """`*` any run, `?` one character; of several patterns any. One step a letter of the value, whatever the patterns:
+    no device can choose keys that cost more (every place of a pattern is a bit, and all of them move at once)."""
+    letters, anything, stays, states, last = _states((patterns,) if isinstance(patterns, str) else patterns)
     for letter in value:
         states = (states & (letters.get(letter, 0) | anything)) << 1 | states & stays
         if not states:

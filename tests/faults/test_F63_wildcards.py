@@ -13,8 +13,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
-from bridge.domain.keys import name_matches, text_matches
+from bridge.domain.coding import Code
+from bridge.domain.identity import Identifier
+from bridge.domain.keys import Kind, name_matches, text_matches, value_test
 from bridge.domain.patient import PersonName
+from bridge.domain.worklist import Matcher, WorklistKeys
 from tests.unit.dicom.support import MWL, FakeServices, associated, entry, serving
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -47,6 +50,46 @@ def test_F63_random_wild_cards_find_what_the_reference_finds(stars: int) -> None
         key, value = random_key(dice, stars), "".join(dice.choices("ab", k=dice.randint(1, 64)))
         assert text_matches(key, value) is reference(key, value), (key, value)
         assert name_matches(key, PersonName(value)) is reference(key, value), (key, value)
+
+
+@pytest.mark.parametrize("stars", [1, 2, 3])
+def test_F63_a_list_of_wild_cards_finds_what_any_of_them_does(stars: int) -> None:
+    dice = random.Random(stars)
+    for _ in range(PATTERNS):
+        keys = [random_key(dice, stars)[:8] for _ in range(dice.randint(2, 5))]
+        value = "".join(dice.choices("ab", k=dice.randint(1, 12)))
+        found = value_test(Kind.TEXT, "\\".join(keys))(value)
+        assert found is any(reference(key, value) for key in keys), (keys, value)
+
+
+LONG = "a" * 64
+COSTLY = entry(
+    patient_location=LONG, allergies=(LONG,) * 5, comments="a" * 256, patient_name=PersonName("a " * 15 + "b"),
+    protocol_codes=tuple(Code("a" * 16, "a" * 16, "") for _ in range(5)),
+    other_patient_ids=(Identifier(LONG, LONG),) * 5,
+)  # fmt: skip
+LISTED = "\\".join(["*a*a*b"] * 36)
+COSTLY_KEYS = {
+    "a list": WorklistKeys(patient_location=LISTED),
+    "a list against several": WorklistKeys(allergies=LISTED),
+    "long words": WorklistKeys(comments="*a" * 127 + "c"),
+    "codes": WorklistKeys(protocol_codes=(("code", "*a" * 31 + "b"), ("scheme", "*a" * 31 + "b"))),
+    "other numbers": WorklistKeys(other_patient_ids=(("patient_id", LISTED), ("issuer", LISTED))),
+    "resembling names": WorklistKeys(patient_name=" ".join(["a*?*c"] * 12), fuzzy=True),
+    "one long resembling name": WorklistKeys(patient_name="ab" * 350, fuzzy=True),
+    "thousands of studies": WorklistKeys(study_instance_uids=tuple(f"1.2.{n}" for n in range(4000))),
+}
+
+
+@pytest.mark.parametrize("keys", COSTLY_KEYS.values(), ids=COSTLY_KEYS)
+def test_F63_a_costly_key_of_any_kind_costs_a_full_worklist_no_time(keys: WorklistKeys) -> None:
+    def spent() -> float:
+        began = time.process_time()
+        wanted = Matcher(keys)
+        assert not any(wanted.matches(COSTLY) for _ in range(500))
+        return time.process_time() - began
+
+    assert min(spent() for _ in range(3)) < MOST_SECONDS
 
 
 def seconds(modality: Association, asked: Dataset) -> float:

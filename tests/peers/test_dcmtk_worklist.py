@@ -16,6 +16,7 @@ from bridge.dicom.ae import DicomServer
 from bridge.domain.patient import PersonName
 from tests.peers.available import need
 from tests.unit.dicom.support import FakeServices, entry, image, part10, serving
+from tests.unit.dicom.worklist_cases import FULL, KeyCase, key_cases
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -154,6 +155,35 @@ KINDS = [
 def test_a_key_of_each_kind(server: DicomServer, answers: Path, asked: str, found: str) -> None:
     names = () if "AccessionNumber" in asked else ("AccessionNumber",)
     assert accessions(findscu(server, answers, *keys(*asked.split(" "), *names))) == found.split()
+
+
+TABLE = list(key_cases())
+
+
+def of_each_row(*, finding: bool) -> list[KeyCase]:
+    """The first real key of each row of the table that finds the full entry, or does not."""
+    first: dict[tuple[int, ...], KeyCase] = {}
+    for case in TABLE:
+        if case.finds is finding and case.value.strip(" *^=") and case.value.isascii():
+            first.setdefault(case.path, case)
+    return list(first.values())
+
+
+@pytest.fixture
+def full(services: FakeServices) -> None:
+    services.worklist.entries = [FULL]
+
+
+@pytest.mark.usefixtures("full")
+def test_the_keys_of_all_rows_of_the_table_hold_together(server: DicomServer, answers: Path) -> None:
+    found = findscu(server, answers, *keys(*(case.findscu for case in of_each_row(finding=True))))
+    assert len(found) == 1
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("case", of_each_row(finding=False), ids=lambda case: case.findscu.replace(STEP, "> "))
+def test_a_key_of_each_row_of_the_table_narrows(server: DicomServer, answers: Path, case: KeyCase) -> None:
+    assert findscu(server, answers, *keys(case.findscu)) == []
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,20 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from bridge.dicom.model import STEP, STEP_SEQUENCE, TOP, Row
-from bridge.domain.identity import Issuer, Issuers
+from bridge.domain.identity import Identifier
 from bridge.domain.keys import Items, Kind
 from bridge.domain.patient import PersonName
 from bridge.domain.worklist import WorklistEntry
-from tests.unit.dicom.support import entry
+from tests.unit.dicom.support import TELLING, entry
 
-ISSUERS = Issuers([Issuer("hospital", "HOSP", "1.2.3.4", "ISO"), Issuer("national", "NAT", "1.2.3.5", "ISO")])
+ISSUERS = TELLING.issuers
 FULL = entry(
     patient_name=PersonName("Doe^Jane^Q", "山田^花子", "やまだ^はなこ"),
     performing_physician=PersonName("Curie^Marie"),
     referring_physician=PersonName("Hippocrates^H"),
     patient_state="ISOLATED", medical_alerts="PACEMAKER", confidentiality="VIP", transport="WHEELCHAIR",
     comments="first line\r\nsecond", department="NEURO", patient_class="I", placer_issuer="hospital",
-    filler_issuer="national", start_time="103000",
+    filler_issuer="hospital", start_time="103000", other_patient_ids=(Identifier("N77", "hospital"),),
 )  # fmt: skip
 """An entry that has a value for every attribute that the bridge holds."""
 Path = tuple[int, ...]

@@ -57,6 +57,7 @@ def test_a_name_that_resembles_is_found(key: str, stored: str) -> None:
         ("Doe", ""),
         ("カトウ", "=ガトウ"),
         ("K", "CARL^X"),
+        ("Aaa", "BELL^A"),
     ],
 )
 def test_another_name_is_not(key: str, stored: str) -> None:
