@@ -208,10 +208,19 @@ def request_publication(
 
 
 def claim_publications(
-    connection: Connection, name: str, owner: str, now: datetime, until: datetime, limit: int
+    connection: Connection,
+    name: str,
+    owner: str,
+    now: datetime,
+    until: datetime,
+    limit: int,
+    besides: frozenset[int] = frozenset(),
 ) -> list[Claim]:
+    """`besides` are in the owner's hands still, whatever became of their leases: one delivery of a study at a time."""
     claims: list[Claim] = []
-    for row in connection.execute(_DUE, _due(name, now, limit)).all():
+    for row in connection.execute(_DUE, _due(name, now, limit + len(besides))).all():
+        if row.id in besides or len(claims) == limit:
+            continue
         taken = connection.execute(
             _CLAIM,
             {"p": row.id, "was": row.state, "seen": row.updated_at, "owner": owner, "until": until, "now": now},

@@ -119,6 +119,12 @@ def _accessions(orders: tuple[OrderContent, ...]) -> tuple[Identifier, ...]:
     return tuple(dict.fromkeys(o.accession for o in orders if o.accession is not None))
 
 
+class LeaseLost(BridgeError):
+    """Somebody else's by now, or nobody's: whoever claims it next begins anew."""
+
+    code = "lease-lost"
+
+
 class Waiting(RemoteUnavailable):
     """The EHR lacks what it owns: not a failure, and not counted as one."""
 
@@ -137,7 +143,7 @@ class Publisher:
         self._ehrs = ehrs
         self._owner = this_process()
         self._settings = {e.name: e for e in context.settings.ehr}
-        self._busy = dict.fromkeys(ehrs, 0)
+        self._busy: dict[str, set[int]] = {name: set() for name in ehrs}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=max(1, sum(e.slots for e in context.settings.ehr)))
 
@@ -155,7 +161,8 @@ class Publisher:
         started = 0
         for name in self._ehrs:
             with self._lock:
-                free = self._settings[name].slots - self._busy[name]
+                busy = frozenset(self._busy[name])
+            free = self._settings[name].slots - len(busy)
             if free <= 0:
                 continue
             now = self._context.clock.steady()
@@ -163,11 +170,17 @@ class Publisher:
                 if not outbox.anything_due(connection, name, now):
                     continue
             take = partial(
-                outbox.claim_publications, name=name, owner=self._owner, now=now, until=now + LEASE, limit=free
+                outbox.claim_publications,
+                name=name,
+                owner=self._owner,
+                now=now,
+                until=now + LEASE,
+                limit=free,
+                besides=busy,
             )
             claims = self._context.database.write(take)
             with self._lock:
-                self._busy[name] += len(claims)
+                self._busy[name].update(claim.id for claim in claims)
             for claim in claims:
                 self._pool.submit(self._deliver, claim)
             started += len(claims)
@@ -182,6 +195,8 @@ class Publisher:
         try:
             try:
                 outcome = self._publish(claim)
+            except LeaseLost as fault:
+                outcome = fault.code
             except BridgeError as fault:
                 outcome = self._failed(claim, fault)
             except Exception:
@@ -201,18 +216,17 @@ class Publisher:
             )
         finally:
             with self._lock:
-                self._busy[claim.connection] -= 1
+                self._busy[claim.connection].discard(claim.id)
             self._on_free()
 
     def _publish(self, claim: Claim) -> str:
-        ehr, settings = self._ehrs[claim.connection], self._settings[claim.connection]
         with self._context.database.read() as connection:
             content, state = gather(connection, claim.study_id, self._context)
             known_endpoint = outbox.remote_id(connection, claim.connection, "endpoint")
         known = Reference("ImagingStudy", claim.remote_id, claim.remote_version) if claim.remote_id else None
         endpoint = Reference("Endpoint", known_endpoint) if known_endpoint else None
         if state is not MatchState.MATCHED or content.status != "available":
-            withdrawn = ehr.withdraw_imaging_study(
+            withdrawn = self._held(claim).withdraw_imaging_study(
                 content.study_instance_uid,
                 endpoint=endpoint,
                 known=known,
@@ -220,12 +234,12 @@ class Publisher:
                 emptied=not content.series,
             )
             return self._done(claim, withdrawn, "withdrawn")
-        patient = self._patient(ehr, content.patient)
-        based_on = self._requests(ehr, settings, content, patient)
-        endpoint = ehr.ensure_endpoint(endpoint)
+        patient = self._patient(claim, content.patient)
+        based_on = self._requests(claim, content, patient)
+        endpoint = self._held(claim).ensure_endpoint(endpoint)
         if endpoint.id != known_endpoint:
             self._remember(claim.connection, "endpoint", endpoint)
-        written = ehr.write_imaging_study(
+        written = self._held(claim).write_imaging_study(
             content,
             patient=patient,
             based_on=based_on,
@@ -234,10 +248,17 @@ class Publisher:
         )
         return self._done(claim, written, "")
 
-    def _patient(self, ehr: EhrPort, identifiers: tuple[Identifier, ...]) -> Reference:
+    def _held(self, claim: Claim) -> EhrPort:
+        """The claim's EHR, while its lease is ours. Asked for each call: the process may have been stopped meanwhile (a
+        paused machine, a debugger), and another node has the study in hand now. Raises `LeaseLost`."""
+        if self._context.clock.steady() >= claim.lease_until:
+            raise LeaseLost("the lease has ended", where=claim.connection)
+        return self._ehrs[claim.connection]
+
+    def _patient(self, claim: Claim, identifiers: tuple[Identifier, ...]) -> Reference:
         """The EHR's Patient. None, or two because it has not merged what we have: it owns them, so we wait."""
         try:
-            patient = ehr.find_patient(identifiers) if identifiers else None
+            patient = self._held(claim).find_patient(identifiers) if identifiers else None
         except RemoteRefused as fault:
             if fault.code != "several-matches":
                 raise
@@ -246,14 +267,12 @@ class Publisher:
             raise Waiting("the EHR has no Patient with this identifier yet", code="waiting-for-patient")
         return patient
 
-    def _requests(
-        self, ehr: EhrPort, settings: Ehr, content: StudyContent, patient: Reference
-    ) -> tuple[Reference | None, ...]:
-        found: list[Reference | None] = []
+    def _requests(self, claim: Claim, content: StudyContent, patient: Reference) -> tuple[Reference | None, ...]:
+        settings, found = self._settings[claim.connection], list[Reference | None]()
         for order in content.orders:
-            request = ehr.find_service_request(order)
+            request = self._held(claim).find_service_request(order)
             if request is None and settings.create_service_request:
-                request = ehr.create_service_request(order, patient)
+                request = self._held(claim).create_service_request(order, patient)
             if request is not None:
                 self._remember(settings.name, f"order:{order.order_id}", request)
             found.append(request)
@@ -267,8 +286,8 @@ class Publisher:
     def _done(self, claim: Claim, written: Reference | None, answer: str) -> str:
         now, due = self._context.clock.now(), self._context.clock.steady()
 
-        def change(connection: Connection) -> None:
-            outbox.finish_publication(
+        def change(connection: Connection) -> bool:
+            if not outbox.finish_publication(
                 connection,
                 claim,
                 self._owner,
@@ -280,7 +299,8 @@ class Publisher:
                 status=200,
                 answer=answer,
                 failed=False,
-            )
+            ):
+                return False
             audit.write_audit(
                 connection,
                 at=now,
@@ -297,9 +317,9 @@ class Publisher:
                 "bridge",
                 "delivered",
             )
+            return True
 
-        self._context.database.write(change)
-        return "done"
+        return "done" if self._context.database.write(change) else LeaseLost.code
 
     def _failed(self, claim: Claim, fault: BridgeError) -> str:
         now, due = self._context.clock.now(), self._context.clock.steady()
@@ -310,8 +330,8 @@ class Publisher:
         state = PublicationState.DEAD if dead else PublicationState.WAITING if waiting else PublicationState.DUE
         delay = _delay(fault, attempts, settings)
 
-        def change(connection: Connection) -> None:
-            outbox.finish_publication(
+        def change(connection: Connection) -> bool:
+            if not outbox.finish_publication(
                 connection,
                 claim,
                 self._owner,
@@ -323,7 +343,8 @@ class Publisher:
                 status=fault.status if isinstance(fault, RemoteError) else 0,
                 answer=f"{fault.code} {fault.where}".strip(),
                 failed=True,
-            )
+            ):
+                return False
             if dead or fault.code == "several-patients":
                 review.open_review(
                     connection,
@@ -333,9 +354,9 @@ class Publisher:
                     now,
                     {"connection": claim.connection, "study": claim.study_id},
                 )
+            return True
 
-        self._context.database.write(change)
-        return f"{state} {fault.code}"
+        return f"{state} {fault.code}" if self._context.database.write(change) else LeaseLost.code
 
 
 def _delay(fault: BridgeError, attempts: int, settings: Ehr) -> float:

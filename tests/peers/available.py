@@ -35,6 +35,13 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def not_here(why: str) -> NoReturn:
+    """A loud skip, under CI too: no package can provide what a kernel lacks or a container forbids."""
+    reason = f"NOT RUN: {why}"
+    warnings.warn(reason, stacklevel=3)
+    pytest.skip(reason)
+
+
 def _built(name: str) -> str | None:
     if name == "viewer":
         return str(VIEWER) if (VIEWER / "bridge-viewer.json").is_file() else None

@@ -6,15 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from bridge.sandbox.hospital import wait_for
-from tests.peers.available import need
+from tests.peers.available import need, not_here
 
 PLUGIN = Path(__file__).with_name("volatile_disk.py")
 MIB = 1024**2
@@ -23,7 +20,7 @@ MIB = 1024**2
 def need_mounts() -> None:
     """Skip, loudly, where nobody may mount. No failure even under CI: no package can provide a kernel's devices."""
     if os.geteuid() or not Path("/dev/loop-control").exists():
-        _skip("mounting needs root and loop devices")
+        not_here("mounting needs root and loop devices")
     need("mkfs.ext4")
 
 
@@ -31,15 +28,9 @@ def need_power() -> None:
     """As `need_mounts`; what a package provides (nbdkit, nbdfuse) is an error under CI, as every peer is."""
     need_mounts()
     if not Path("/dev/fuse").exists():
-        _skip("the power-cut rig needs FUSE (/dev/fuse)")
+        not_here("the power-cut rig needs FUSE (/dev/fuse)")
     for program in ("nbdkit", "nbdfuse", "fusermount3"):
         need(program)
-
-
-def _skip(why: str) -> None:
-    reason = f"NOT RUN: {why}"
-    warnings.warn(reason, stacklevel=3)
-    pytest.skip(reason)
 
 
 def run(*command: object) -> str:

@@ -87,10 +87,20 @@ class Office:
     def deliver(self) -> int:
         """Claim what is due and wait until it has been done."""
         count = self.publisher.publish_due()
+        self.finish()
+        return count
+
+    def finish(self) -> None:
+        """Wait for what is in hand."""
         self.publisher._pool.shutdown(wait=True)
         self.publisher.close()
         self.publisher = Publisher(self.house.context, {"ehr": self.ehr})
-        return count
+
+    def deliver_as(self, owner: str) -> None:
+        """As `deliver`, by another node."""
+        self.publisher._owner = owner
+        assert self.publisher.publish_due() == 1
+        self.publisher.close()
 
     @property
     def row(self) -> dict[str, object]:
@@ -236,6 +246,45 @@ def test_a_study_is_delivered_by_one_at_a_time(office: Office) -> None:
     office.deliver()
     assert office.ehr.most == 1
     assert office.row["published_version"] == office.row["version"]
+
+
+def test_a_publisher_that_was_stopped_past_its_lease_makes_no_further_call_and_begins_anew(office: Office) -> None:
+    """F47: what another node may have in hand by now is left alone, and what is still in hand is not begun twice."""
+    scanned(office.house)
+    held, go = threading.Event(), threading.Event()
+    find = office.ehr.find_patient
+
+    def hold(identifiers: tuple[Identifier, ...]) -> Reference | None:
+        held.set()
+        assert go.wait(10)
+        return find(identifiers)
+
+    office.ehr.find_patient = hold  # type: ignore[method-assign]
+    office.publisher.publish_due()
+    assert held.wait(10)
+    office.house.clock.advance(121)
+    assert office.publisher.publish_due() == 0
+    go.set()
+    office.finish()
+    assert office.ehr.calls == []
+    office.deliver()
+    assert (office.ehr.calls, office.row["state"]) == (["endpoint", "create"], "done")
+
+
+def test_an_answer_that_comes_after_the_lease_is_nobodys_word(office: Office) -> None:
+    """F47: the other node's word counts, and is the only one in the audit trail."""
+    scanned(office.house)
+    other = Office(office.house, office.ehr)
+
+    def overtaken() -> None:
+        office.ehr.before_write = lambda: None
+        office.house.clock.advance(121)
+        other.deliver_as("another:1")
+
+    office.ehr.before_write = overtaken
+    office.deliver()
+    told = [row for row in office.house.rows("audit") if row.action == "published"]
+    assert (len(told), office.row["state"]) == (1, "done")
 
 
 def test_an_unlinked_study_is_taken_out_of_the_chart(office: Office) -> None:
