@@ -54,7 +54,7 @@ def _copy(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def test_F51_a_backup_under_load_is_whole_elsewhere_and_a_resend_is_known_there(
+def test_F51_F32_a_backup_under_load_is_whole_elsewhere_and_a_resend_is_known_there(
     site: Site, tmp_path: Path, full: bool, record: Record
 ) -> None:
     order, control_id = make_order(1, datetime.now(), run="R"), "BEFORE-THE-BACKUP"
