@@ -44,6 +44,8 @@ from bridge.dicom.wire import Gone, Wire
 from bridge.uids import is_uid
 
 LINGER_SECONDS = 2.0
+FIRST_BUNDLE = 3
+"""Answers that are written at once, before there are more: each write costs as much as finding an entry."""
 WAITING_REQUESTS = 16
 _WRITER = (str(PYNETDICOM_IMPLEMENTATION_UID), PYNETDICOM_IMPLEMENTATION_VERSION)
 _USER, _PROVIDER = 0, 2
@@ -313,9 +315,9 @@ class Conversation:
             self._served.tell(request, message.context_id, status)
 
     def _find(self, message: Message, request: Any, context: Any) -> None:
-        """Answers in bundles that double: the first at once, so that a peer that has enough may cancel."""
+        """Answers in bundles that grow: the first few at once, so that a peer that has enough may cancel."""
         self._cancelled.clear()
-        count, bundle = 0, 1
+        count, bundle = 0, FIRST_BUNDLE
         found = self._served.operate(evt.EVT_C_FIND, request, context.as_tuple, _is_cancelled=self._is_cancelled)
         with contextlib.closing(found):
             for status, identifier in found:
@@ -334,7 +336,7 @@ class Conversation:
                 count += 1
                 if count == bundle:
                     self._wire.flush()
-                    count, bundle = 0, bundle * 2
+                    count, bundle = 0, bundle * 4
         if self._served.is_established:
             self._command(message, write_answer(message, SUCCESS))
 

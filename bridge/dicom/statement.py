@@ -28,6 +28,7 @@ from bridge.domain.performed import PerformedStatus
 from bridge.domain.rejection import REFUSED, TITLES, Hidden
 from bridge.mapping import Mappings
 from bridge.markdown import code, table
+from bridge.tls import CIPHERS
 
 _SERVICES = [uid for uid in _OPERATION if uid not in STORAGE]
 _FAULTS = {
@@ -406,8 +407,12 @@ def _charsets(settings: Settings) -> list[str]:
 
 def _security() -> list[str]:
     return [
-        "By AE title, address and operation, each by setting; refusals are logged with title and address. No attribute "
-        "of a patient is in a log, a metric, an error comment or a file name.",
+        "By AE title, address, TLS certificate and operation, each by setting; refusals are logged and audited with "
+        "title and address. No attribute of a patient is in a log, a metric, an error comment or a file name.",
+        "",
+        f"With `tls_certificate_file` the port speaks TLS 1.2 and 1.3 alone (BCP 195, PS3.15 B.9): of 1.2 the suites "
+        f"`{CIPHERS}`, no renegotiation. Client certificates are asked for with `tls_client_ca_file`, and required "
+        "unless `tls_client_required` is false; `tls_client_crl_file` names the revoked ones.",
     ]
 
 
