@@ -106,8 +106,8 @@ class Acquiring:
 
     def _take(self, connection: Connection, header: InstanceHeader, file: StoredFile, ae: str) -> bool | str:
         at = self._context.clock.now()
-        hidden = rejecting.hidden_on_arrival(connection, header, self._context)
         known = studies.find_instance(connection, header.sop_instance_uid)
+        hidden = rejecting.hidden_on_arrival(connection, header, self._context, new=known is None)
         if known is not None:
             return self._again(connection, known, header, file, ae)
         steady = self._context.clock.steady()

@@ -28,16 +28,17 @@ def may_reject(header: InstanceHeader, calling_ae: str, context: Context) -> boo
     return note is not None and note.readable and "reject" in context.settings.dicom.peer_of(calling_ae).may
 
 
-def hidden_on_arrival(connection: Connection, header: InstanceHeader, context: Context) -> Hidden:
-    """How an object that comes now is hidden by notes that came before it. Raises `StateConflict` (code `rejected`)
-    for one that was here, and was rejected for safety or for its worklist entry."""
+def hidden_on_arrival(connection: Connection, header: InstanceHeader, context: Context, *, new: bool) -> Hidden:
+    """How an object that comes now is hidden by notes that came before it; `new`: it is not here. Raises
+    `StateConflict` (code `rejected`) for one that was here, and was rejected for safety or for its worklist entry."""
     found = rejection.standing(connection, header.sop_instance_uid)
     if any(one.applied_at is not None and Hidden(one.title) in REFUSED for one in found):
         raise StateConflict("the object was rejected", where="(0008,0018)", code="rejected")
     here = [one for one in found if one.study_instance_uid == header.study_instance_uid]
-    # What came again after its retention was over is an import.
-    titles = [Hidden(one.title) for one in here if not (one.title == Hidden.RETENTION and one.applied_at is not None)]
-    return strongest(title for title in titles if _hides(title, context))
+    expired = [one for one in here if one.title == Hidden.RETENTION and one.applied_at is not None]
+    if new and expired:  # it was deleted, and is imported
+        rejection.lift_imported(connection, header.sop_instance_uid, context.clock.now())
+    return strongest(title for one in here if one not in expired and _hides(title := Hidden(one.title), context))
 
 
 def _hides(title: Hidden, context: Context) -> bool:

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from bridge.config import Dicom, DicomPeer, Retention, RetentionRule
 from bridge.domain.commitment import CommitmentRequest, Reference
+from bridge.domain.performed import PerformedStatus, ScheduledReference
 from bridge.domain.rejection import Hidden, RejectedInstance, RejectionNote
 from bridge.domain.retention import Kept, fits
 from bridge.domain.study import MatchState, StoredFile, StudyState
 from bridge.errors import NotFound, StateConflict
-from bridge.store import audit, commitment, launches, review
+from bridge.store import audit, commitment, launches, performed, rejection, review
 from bridge.store.backup import holding
 from bridge.workflow import retiring
 from bridge.workflow.acquiring import Acquiring
@@ -32,6 +33,7 @@ from tests.unit.workflow.test_publishing import FakeEhr, Office
 COMPLETE = RetentionRule(keep_days=30, after="complete")
 PUBLISHED = RetentionRule(keep_days=30)
 DAY = 86400
+FROM_LIST = ScheduledReference("1.2.3", "A1", "RIS", "A1", "A1-1")
 KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
@@ -213,7 +215,8 @@ def a_link_is_out(site: Site) -> None:
 
 def asked_to_be_committed(site: Site) -> None:
     asked = CommitmentRequest("1.9.9", (Reference("1.2.840.10008.5.1.4.1.1.2", "1.5"),))
-    site.house.database.write(lambda c: commitment.add_commitment(c, asked, "CT1", site.house.clock.now()))
+    now = site.house.clock.now()
+    site.house.database.write(lambda c: commitment.add_commitment(c, asked, "CT1", now, now))
 
 
 KEEPERS = pytest.mark.parametrize(
@@ -322,14 +325,17 @@ def test_the_trail_says_what_went_by_which_rule(site: Callable[..., Site]) -> No
 def test_what_a_device_listed_and_a_rule_deleted_is_not_missing(site: Callable[..., Site]) -> None:
     old = site(COMPLETE)
     old.house.order(order())
-    old.house.mpps("1.3.1", modality="CT")
+    old.house.mpps("1.3.1", FROM_LIST, modality="CT", patient_id="1001", patient_issuer="HOSP")
     old.image("1.5")
-    old.house.mpps_end("1.3.1", **made("1.5"))
+    old.house.mpps_end("1.3.1", **made("1.5", "1.6"))
     old.house.complete()
+    old.house.database.write(
+        lambda c: review.close_review(c, ("images-missing",), "study:1", old.house.clock.now(), "x", "")
+    )
     old.house.clock.advance(31 * DAY)
     old.run()
-    assert old.house.study().state == StudyState.RETIRED
-    assert ("images-missing", "listed-by-mpps") not in old.house.reviews()
+    assert old.files() == set()
+    assert old.house.read(lambda c: performed.missing_of_study(c, "1.2.3")) == {PerformedStatus.COMPLETED: 1}
 
 
 def test_it_is_judged_no_more_and_asks_nobody(site: Callable[..., Site]) -> None:
@@ -385,6 +391,20 @@ def test_what_a_note_says_is_past_its_retention_goes_where_the_site_says_so(
     note_of_expiry(noted, "1.5")
     noted.run()
     assert noted.files() == noted.rows() == left
+
+
+def test_what_was_deleted_for_its_note_and_is_imported_again_is_shown_and_stays_so(site: Callable[..., Site]) -> None:
+    peers = Dicom(peer=(DicomPeer(ae_title="CT1", may=frozenset({"store", "reject"})),))
+    noted = site(dicom=peers, retention={"expired_notes": "delete"})
+    noted.scanned("1.5", "1.6")
+    note_of_expiry(noted, "1.5")
+    noted.run()
+    noted.image("1.5")
+    noted.house.clock.advance(DAY)
+    noted.run()
+    assert "1.5-" in noted.files()
+    assert [(row.sop_instance_uid, row.hidden) for row in noted.house.rows("instance")][-1] == ("1.5", "")
+    assert noted.house.read(lambda c: rejection.standing(c, "1.5")) == []
 
 
 @KEEPERS
