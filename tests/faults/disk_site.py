@@ -79,9 +79,10 @@ class Peers:
         item = Dataset()
         item.StudyInstanceUID, item.ScheduledProcedureStepSequence = new_uid(), [step]
         try:
-            self.hospital.scanner("CT1").start(item)
+            uid = self.hospital.scanner("CT1").start(item)
         except RemoteError:
             return False
+        self._ledger.append({"kind": "n-create", "id": uid, "sent": True, "answer": "0000"})
         return True
 
     def ready(self) -> int:
