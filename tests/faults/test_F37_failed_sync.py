@@ -5,12 +5,14 @@ strace makes the sync fail in a role that runs (EIO); the trace tells which file
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -22,6 +24,8 @@ from tests.peers.available import missing, need
 from tests.results import Record
 
 RESTARTED = 10.0
+NUMBERS = itertools.count(1, 1000)
+Scope = Literal["function", "module"]
 WAL, DATABASE = "/bridge.db-wal", "/bridge.db"
 FILE, FOLDER = "/archive/incoming/", r"/archive/[0-9a-f]{2}(/[0-9a-f])?>"
 pytestmark = pytest.mark.timeout(180)
@@ -47,12 +51,18 @@ def eio(when: str) -> str:
     return f"--inject=fsync,fdatasync:error=EIO:when={when}"
 
 
-@pytest.fixture
-def hospital(tmp_path: Path) -> Iterator[Hospital]:
+def lives(fixture_name: str, config: pytest.Config) -> Scope:
+    """A bridge for all, where each role dies but a few times: a fifth death within a minute would end it."""
+    return "function" if config.getoption("--full") else "module"
+
+
+@pytest.fixture(scope=lives)
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     need("strace")
-    if not ptrace_works(tmp_path):
+    folder = tmp_path_factory.mktemp("syncs")
+    if not ptrace_works(folder):
         missing("strace is not allowed to trace here: F37 was NOT proved")
-    with Hospital(tmp_path, fhir_base=NOBODY, imaging_study="off") as running:
+    with Hospital(folder, fhir_base=NOBODY, imaging_study="off") as running:
         yield running
 
 
@@ -72,8 +82,8 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
 def test_F37_a_failed_sync_ends_the_role_unanswered_and_the_next_one_finds_all_whole(
     hospital: Hospital, tmp_path: Path, full: bool, record: Record, role: str, where: str, when: str
 ) -> None:
-    peers = Peers(hospital)
-    for _ in range(4 if full else 1):  # a fifth death within a minute would end the service
+    peers = Peers(hospital, first=next(NUMBERS))
+    for _ in range(4 if full else 1):
         image, pid, ended = peers.image(), hospital.role_pid(role), endings(hospital, role)
         assert pid is not None
         paths = ("-P", f"{hospital.data}{where}") if where in (WAL, DATABASE) else ()
