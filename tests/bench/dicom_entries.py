@@ -20,6 +20,7 @@ KEYS = (
     *("PatientWeight", "MedicalAlerts"),
 )
 STEP_KEYS = ("ScheduledProcedureStepID", "ScheduledProcedureStepDescription", "ScheduledProcedureStepStartTime")
+FRAME = 512 * 512 * 2
 MARK = "1.2.826.0.1.3680043.9.9999.1000000000000000000000000"
 """Stands for a SOP Instance UID of this length."""
 
@@ -86,10 +87,13 @@ def image(size: int) -> Dataset:
     data.PatientBirthDate, data.PatientSex, data.AccessionNumber = "19700102", "F", "A00000001"
     data.StudyID, data.SeriesNumber, data.InstanceNumber, data.ReferringPhysicianName = "1", 1, 1, ""
     data.Modality, data.SamplesPerPixel, data.PhotometricInterpretation = "CT", 1, "MONOCHROME2"
-    data.Rows, data.Columns = max(1, size // 1024), 512
+    frames = size // FRAME
+    data.Rows, data.Columns = 512 if frames > 1 else max(1, size // 1024), 512
+    if frames > 1:
+        data.NumberOfFrames = frames
     data.BitsAllocated = data.BitsStored = 16
     data.HighBit, data.PixelRepresentation = 15, 0
-    data.PixelData = bytes(data.Rows * data.Columns * 2)
+    data.PixelData = bytes(data.Rows * data.Columns * 2 * max(1, frames))
     return data
 
 
