@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge.sandbox.hospital import wait_for
 from tests.bench.dicom_entries import write_worklist_files
-from tests.bench.measuring import cpu_of_process, memory_of
+from tests.bench.measuring import cpu_of_process
 from tests.bench.mllp_load import Load, LoadClient
 from tests.bench.order_stream import ORM_O01, Stream
 from tests.bench.running import LoadedHospital
@@ -55,16 +55,19 @@ class Server:
 
     def highest(self) -> float:
         """Resident memory at its highest since `forget`, in MB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1000
-        raise RuntimeError("no VmHWM")
+        return self._status("VmHWM")
 
     def resident(self) -> float:
-        return memory_of(self.pid).rss / 1e6
+        return self._status("VmRSS")
 
     def forget(self) -> None:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _status(self, name: str) -> float:
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) / 1000
+        raise RuntimeError(f"no {name}")
 
     def close(self) -> None:
         self._process.terminate()
