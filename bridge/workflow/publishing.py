@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -145,6 +146,7 @@ class Publisher:
         self._settings = {e.name: e for e in context.settings.ehr}
         self._busy: dict[str, set[int]] = {name: set() for name in ehrs}
         self._lock = threading.Lock()
+        self._first = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=max(1, sum(e.slots for e in context.settings.ehr)))
 
     def take_over(self) -> int:
@@ -236,9 +238,7 @@ class Publisher:
             return self._done(claim, withdrawn, "withdrawn")
         patient = self._patient(claim, content.patient)
         based_on = self._requests(claim, content, patient)
-        endpoint = self._held(claim).ensure_endpoint(endpoint)
-        if endpoint.id != known_endpoint:
-            self._remember(claim.connection, "endpoint", endpoint)
+        endpoint = self._endpoint(claim, endpoint)
         written = self._held(claim).write_imaging_study(
             content,
             patient=patient,
@@ -247,6 +247,18 @@ class Publisher:
             known=known,
         )
         return self._done(claim, written, "")
+
+    def _endpoint(self, claim: Claim, known: Reference | None) -> Reference:
+        """Our Endpoint at the EHR. The first is made by one at a time: of several at once each might make its own."""
+        with self._first if known is None else nullcontext():
+            if known is None:
+                with self._context.database.read() as connection:
+                    made = outbox.remote_id(connection, claim.connection, "endpoint")
+                known = Reference("Endpoint", made) if made else None
+            endpoint = self._held(claim).ensure_endpoint(known)
+            if known is None or endpoint.id != known.id:
+                self._remember(claim.connection, "endpoint", endpoint)
+            return endpoint
 
     def _held(self, claim: Claim) -> EhrPort:
         """The claim's EHR, while its lease is ours. Asked for each call: the process may have been stopped meanwhile (a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -269,6 +270,22 @@ def test_a_publisher_that_was_stopped_past_its_lease_makes_no_further_call_and_b
     assert office.ehr.calls == []
     office.deliver()
     assert (office.ehr.calls, office.row["state"]) == (["endpoint", "create"], "done")
+
+
+def test_the_first_endpoint_is_made_once_though_several_studies_go_at_once(office: Office) -> None:
+    scanned(office.house)
+    office.house.order(order(placer="P2", accession="A2", uid="1.2.77"))
+    office.house.image(study_instance_uid="1.2.77", series_instance_uid="1.2.77.1", accession_number="A2")
+    office.house.complete()
+    make = office.ehr.ensure_endpoint
+
+    def slowly(known: Reference | None) -> Reference:
+        time.sleep(0.05)
+        return make(known)
+
+    office.ehr.ensure_endpoint = slowly  # type: ignore[method-assign]
+    assert office.deliver() == 2
+    assert office.ehr.calls.count("endpoint") == 1
 
 
 def test_an_answer_that_comes_after_the_lease_is_nobodys_word(office: Office) -> None:
