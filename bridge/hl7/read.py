@@ -251,7 +251,7 @@ def _tell_missing(control: str, patient: PatientData, procedure: ProcedureReques
     if not patient.name:
         warnings.append("the patient has no name in the order (PID-5): scanners show what is known of them, or none")
     if not procedure.description and not procedure.code:
-        warnings.append("the order neither names nor codes its exam (OBR-4, OBR-44): scanners show none")
+        warnings.append("the order neither names nor codes its exam (OBR-4, OBR-44): scanners show its id")
 
 
 def _procedure(units: list[Unit], warnings: list[str]) -> ProcedureRequest:
