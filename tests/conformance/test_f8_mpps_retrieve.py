@@ -24,11 +24,6 @@ NAME, STATUS, MODALITY, END = 0x00100010, 0x00400252, 0x00080060, 0x00400250
 
 
 @pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
 def device(tmp_path: Path, services: FakeServices) -> Iterator[Association]:
     with serving(tmp_path, services) as server, associated(server, (MPPS, EXPLICIT), (RETRIEVE, EXPLICIT)) as known:
         assert known.send_n_create(step(), MPPS, UID)[0].Status == 0x0000

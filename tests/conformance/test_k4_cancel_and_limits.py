@@ -44,17 +44,6 @@ class Held(Listing):
             yield found
 
 
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def server(tmp_path: Path, services: FakeServices) -> Iterator[DicomServer]:
-    with serving(tmp_path, services) as started:
-        yield started
-
-
 def asked(modality: Association, server: DicomServer, gate: Gate) -> list[int]:
     """The statuses of a query that is cancelled once the worklist has reached the gate."""
 

@@ -55,12 +55,6 @@ def services() -> FakeServices:
     return found
 
 
-@pytest.fixture
-def server(tmp_path: Path, services: FakeServices) -> Iterator[DicomServer]:
-    with serving(tmp_path, services) as started:
-        yield started
-
-
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [

@@ -33,11 +33,6 @@ MAY = frozenset({"store", "commit", "reject"})
 # -- N-ACTION -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
 def act(
     tmp_path: Path, services: FakeServices, data: Dataset | None, *, action: int = 1, instance: str = WELL_KNOWN
 ) -> int:

@@ -37,11 +37,6 @@ def notice(*words: str) -> Dataset:
     return data
 
 
-@pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
 Create = Callable[..., tuple[Dataset, Dataset]]
 
 

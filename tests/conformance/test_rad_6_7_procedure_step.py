@@ -22,17 +22,6 @@ UID = "1.2.3.7"
 
 
 @pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def server(tmp_path: Path, services: FakeServices) -> Iterator[DicomServer]:
-    with serving(tmp_path, services) as started:
-        yield started
-
-
-@pytest.fixture
 def modality(server: DicomServer) -> Iterator[Association]:
     with associated(server, (MPPS, "1.2.840.10008.1.2.1")) as association:
         yield association

@@ -44,17 +44,6 @@ EXPLICIT, JPEG, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2
 
 
 @pytest.fixture
-def services() -> FakeServices:
-    return FakeServices()
-
-
-@pytest.fixture
-def server(tmp_path: Path, services: FakeServices) -> Iterator[DicomServer]:
-    with serving(tmp_path, services) as started:
-        yield started
-
-
-@pytest.fixture
 def modality(server: DicomServer) -> Iterator[Association]:
     with associated(server, (CT, EXPLICIT)) as association:
         yield association
