@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import and_, bindparam, func, literal, or_, select
+from sqlalchemy import and_, bindparam, exists, func, literal, or_, select
 
 from bridge.domain.commitment import CommitmentState
 from bridge.domain.publication import PublicationState
@@ -55,9 +55,19 @@ _LATE_PUBLICATIONS = Prepared(
     )
     .order_by(_pub.id)
 )
+# A device that is away is tried by one of its requests at a time: the others wait behind a report that will be tried
+# again.
+_tried = commitment.alias("tried")
 _LATE_COMMITMENTS = Prepared(
     select(commitment.c.id, commitment.c.state)
     .where(
+        ~exists().where(
+            commitment.c.state == CommitmentState.DUE,
+            _tried.c.state == CommitmentState.DUE,
+            _tried.c.calling_ae_title == commitment.c.calling_ae_title,
+            _tried.c.attempts > 0,
+            _tried.c.next_attempt_at >= bindparam("limit"),
+        ),
         one_of(commitment.c.state, (CommitmentState.ASKED, CommitmentState.DUE)),
         commitment.c.next_attempt_at < bindparam("limit"),
         or_(commitment.c.lease_until.is_(None), commitment.c.lease_until < bindparam("limit")),

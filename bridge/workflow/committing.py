@@ -352,8 +352,7 @@ class Committing:
             self._later(claim, CommitmentState.DUE, fault)
             return fault.code
         except BridgeError as fault:
-            self._pause(ae)
-            self._later(claim, CommitmentState.DUE, fault)
+            self._later(claim, CommitmentState.DUE, fault, self._pause(ae))
             return fault.code
         with self._lock:
             self._pauses.pop(ae, None)
@@ -364,12 +363,14 @@ class Committing:
         now = self._context.clock.steady()
         return claim.checked_at is None or not now - FRESH <= claim.checked_at <= now
 
-    def _pause(self, ae: str) -> None:
-        """A device that is away is tried by one of its requests at a time, less and less often."""
+    def _pause(self, ae: str) -> float:
+        """A device that is away is tried by one of its requests at a time, less and less often: in so many seconds."""
         with self._lock:
             pause = self._pauses.setdefault(ae, _Pause())
             pause.failures += 1
-            pause.until = self._context.clock.monotonic() + backoff(pause.failures)
+            seconds = backoff(pause.failures)
+            pause.until = self._context.clock.monotonic() + seconds
+        return seconds
 
     def _no_address(self, connection: Connection, claim: Claim) -> None:
         at, details = self._context.clock.now(), {"aet": claim.calling_ae_title}
@@ -390,8 +391,8 @@ class Committing:
         until = self._context.clock.steady() + LEASE
         return self._context.database.write(lambda c: commitment.renew_claim(c, claim, self._owner, until))
 
-    def _later(self, claim: Claim, state: CommitmentState, fault: BridgeError) -> None:
-        next_at = self._context.clock.steady() + timedelta(seconds=backoff(claim.attempts + 1))
+    def _later(self, claim: Claim, state: CommitmentState, fault: BridgeError, seconds: float = 0) -> None:
+        next_at = self._context.clock.steady() + timedelta(seconds=seconds or backoff(claim.attempts + 1))
         self._settle(claim, state, f"{fault.code} {fault.where}".strip(), next_at, failed=True)
 
     def _settle(

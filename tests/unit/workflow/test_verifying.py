@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -167,9 +168,10 @@ def test_publications_for_an_ehr_that_was_taken_out_of_the_settings(kept: Kept) 
     assert ("stuck", "ehr:gone") in kept.found()
 
 
-def asked(kept: Kept) -> None:
-    now, request = kept.house.clock.now(), CommitmentRequest("1.2.8", (Reference("1.2", "1.2.3"),))
-    kept.house.database.write(lambda c: commitment.add_commitment(c, request, "CT1", now))
+def asked(kept: Kept, transaction: str = "1.2.8") -> None:
+    now, due = kept.house.clock.now(), kept.house.clock.steady()
+    request = CommitmentRequest(transaction, (Reference("1.2", "1.2.3"),))
+    kept.house.database.write(lambda c: commitment.add_commitment(c, request, "CT1", now, due))
 
 
 def test_a_commitment_that_nobody_checks(kept: Kept) -> None:
@@ -177,6 +179,21 @@ def test_a_commitment_that_nobody_checks(kept: Kept) -> None:
     assert kept.found() == []
     later(kept)
     assert kept.found() == [("stuck", "commitment:1")]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "stuck"), [(40, []), (-40, [("stuck", "commitment:1"), ("stuck", "commitment:2")])]
+)
+def test_reports_to_a_device_that_is_away_wait_behind_the_one_that_is_tried_again(
+    kept: Kept, minutes: float, stuck: list[tuple[str, str]]
+) -> None:
+    asked(kept)
+    asked(kept, "1.2.9")
+    kept.run("UPDATE commitment SET state = 'due'")
+    later(kept)
+    again = kept.house.clock.steady() + timedelta(minutes=minutes)
+    kept.run(f"UPDATE commitment SET attempts = 1, next_attempt_at = '{again:%Y-%m-%d %H:%M:%S.%f}' WHERE id = 1")
+    assert kept.found() == stuck
 
 
 def test_a_study_that_stays_open(kept: Kept) -> None:
