@@ -18,7 +18,7 @@ LATER = NOW + timedelta(days=1)
 
 def keep(connection: Connection, uid: str, study: str = "1.2.3", aside: bool = False) -> int:
     header = image_header(sop_instance_uid=uid, study_instance_uid=study, series_instance_uid=f"{study}.1")
-    row = studies.take_study(connection, header, NOW)
+    row = studies.take_study(connection, header, NOW, NOW)
     part = studies.take_series(connection, row.id, header)
     studies.add_instance(connection, part.id, header, StoredFile(f"file {uid}", 10, uid), "CT1", NOW)
     found = studies.find_instance(connection, uid)

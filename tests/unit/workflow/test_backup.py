@@ -247,7 +247,8 @@ def restored(kept: Kept, tmp_path: Path) -> House:
         launches.add_session(connection, session, [1])
         launches.add_link(connection, link)
         inbox.set_sequence(connection, "ris", 41, now)
-        commitment.add_commitment(connection, CommitmentRequest("1.2.8", (Reference("1.2", "1.2.3"),)), "CT1", now)
+        asked = CommitmentRequest("1.2.8", (Reference("1.2", "1.2.3"),))
+        commitment.add_commitment(connection, asked, "CT1", now, now)
 
     kept.house.database.write(fill)
     kept.run("UPDATE publication SET state = 'claimed', lease_owner = 'other:1', lease_until = '2099-01-01 00:00:00'")
