@@ -6,6 +6,7 @@ A role ends on SIGTERM, when its supervisor's pipe closes (no orphan keeps a por
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -15,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+log = logging.getLogger("bridge.role")
 STORE_BROKEN = 70
 """Exit status when a sync failed (EX_SOFTWARE): the supervisor starts the role anew, from what is on disk."""
 
@@ -70,7 +72,13 @@ def run_role(role: Role, folder: Path, ending: Ending, *, pipe: bool) -> int:
         os._exit(STORE_BROKEN)
     with suppress(OSError):  # of a process that is gone it says nothing, wherever it cannot be removed
         notice.unlink()
-    role.stop()
+    try:
+        role.stop()
+    except Exception:
+        # What was answered is on disk; threads that nobody stopped would keep the port and the lock.
+        log.exception("the role could not be stopped in order")
+        logging.shutdown()
+        os._exit(1)
     return ending.status
 
 
