@@ -1,20 +1,6 @@
-"""OperationOutcome: what a server's tells, and the one table from our errors to ours (R4 http 3.1.0.1)."""
+"""OperationOutcome: what a server's tells (R4 http 3.1.0.1)."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from bridge.errors import (
-    BadInput,
-    BridgeError,
-    NotAllowed,
-    NotFound,
-    RemoteError,
-    StateConflict,
-    StoreError,
-    StoreUnavailable,
-    TooLarge,
-)
 
 ISSUE_TYPES = frozenset(
     {
@@ -34,26 +20,6 @@ ISSUE_TYPES = frozenset(
     }
 )
 """IssueType (R4, required binding)."""
-
-# The first that fits: subclasses before their parents.
-ANSWERS: tuple[tuple[type[BridgeError], int, str], ...] = (
-    (TooLarge, 413, "too-long"),
-    (StateConflict, 409, "conflict"),
-    (BadInput, 400, "invalid"),
-    (NotFound, 404, "not-found"),
-    (NotAllowed, 403, "forbidden"),
-    (StoreUnavailable, 503, "transient"),
-    (StoreError, 500, "exception"),
-    (RemoteError, 502, "transient"),
-    (BridgeError, 500, "exception"),
-)
-
-
-def write_outcome(error: BridgeError) -> tuple[int, dict[str, Any]]:
-    """HTTP status and OperationOutcome. `diagnostics` is our own stable code, never a text of somebody else."""
-    status, kind = next((s, k) for t, s, k in ANSWERS if isinstance(error, t))
-    issue = {"severity": "error", "code": kind, "diagnostics": error.code}
-    return status, {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
 def issues(resource: object) -> tuple[tuple[str, str], ...]:
