@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from cheroot.wsgi import Server
@@ -46,7 +48,7 @@ class WebServer:
 
     def bind(self) -> int:
         """Take the port and return its number. Raises `OSError` when it is taken."""
-        self._server.prepare()
+        _by_a_daemon(self._server.prepare)
         return self.port
 
     @property
@@ -67,3 +69,21 @@ class WebServer:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+
+def _by_a_daemon(work: Callable[[], None]) -> None:
+    """What `work` raises is raised; the threads that it starts are daemons, as the thread that it runs in.
+
+    The interpreter waits for cheroot's others for ever: a process that failed later would keep the port.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            done.set_result(None)
+        except BaseException as fault:  # noqa: BLE001 - told in the caller's thread
+            done.set_exception(fault)
+
+    threading.Thread(target=run, name="web-bind", daemon=True).start()
+    done.result()

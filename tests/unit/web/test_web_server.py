@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -131,3 +133,19 @@ def test_pages_bring_everything_with_them(site: Site) -> None:
     assert "https://" not in page
     assert "style=" not in page
     assert "<script>" not in page
+
+
+TWO_PORTS = """
+import socket
+from bridge.web.server import WebServer
+
+taken = socket.create_server(("127.0.0.1", 0))
+WebServer("127.0.0.1", 0, threads=2).bind()
+WebServer("127.0.0.1", taken.getsockname()[1], threads=2).bind()
+"""
+
+
+def test_a_process_whose_second_port_is_taken_ends() -> None:
+    """Its first listener's threads wait for work already; it would live on without serving, and keep the first port."""
+    done = subprocess.run([sys.executable, "-c", TWO_PORTS], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and "Error" in done.stderr
